@@ -1,0 +1,33 @@
+"""Image-classification data sets, and the transfer sets made from them.
+
+`load` opens any TensorFlow Datasets image-classification set by name; the
+default, `digits`, is inside scikit-learn and needs no network. `batches` makes
+of it what `fit` takes. The transfer-set filters leave out classes, examples or
+labels: the data on which Hinton et al. (2015) train a student need not be all
+that its teacher saw.
+
+TensorFlow Datasets and scikit-learn are imported when `load` is called, not
+before.
+"""
+
+from kd_keras.datasets.batching import batches
+from kd_keras.datasets.batching import to_float
+from kd_keras.datasets.loading import ImageDataset
+from kd_keras.datasets.loading import load
+from kd_keras.datasets.transfer import NO_LABEL
+from kd_keras.datasets.transfer import drop_classes
+from kd_keras.datasets.transfer import hide_labels
+from kd_keras.datasets.transfer import keep_classes
+from kd_keras.datasets.transfer import take_fraction
+
+__all__ = [
+    "NO_LABEL",
+    "ImageDataset",
+    "batches",
+    "drop_classes",
+    "hide_labels",
+    "keep_classes",
+    "load",
+    "take_fraction",
+    "to_float",
+]
