@@ -209,6 +209,9 @@ def without_broadcasting(targets, logits, what="teacher logits"):
         tf.shape(logits),
         f"The {what} must have the shape of the student's logits.",
     )
+    # On an identity: TensorFlow may drop a reshape together with what it
+    # waits for.
     with tf.control_dependencies([] if same is None else [same]):
-        # XLA drops the assertion, but knows the shapes and refuses this.
-        return tf.reshape(targets, tf.shape(logits))
+        targets = tf.identity(targets)
+    # XLA drops the assertion, but knows the shapes and refuses this.
+    return tf.reshape(targets, tf.shape(logits))

@@ -1,0 +1,50 @@
+"""Knowledge distillation for Keras 3 on TensorFlow.
+
+After Hinton, Vinyals & Dean (2015), "Distilling the Knowledge in a Neural
+Network", arXiv 1503.02531.
+"""
+
+import importlib
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "kd_keras needs Keras on the TensorFlow backend. Received: "
+        f"{keras.backend.backend()!r}. Set the environment variable "
+        "KERAS_BACKEND=tensorflow before Keras is imported."
+    )
+
+from kd_keras import export
+from kd_keras import keras_hooks
+from kd_keras import losses
+from kd_keras import metrics
+from kd_keras import ops
+from kd_keras.distiller import Distiller
+from kd_keras.saved_teachers import load_teacher
+from kd_keras.teachers import EnsembleTeacher
+from kd_keras.teachers import ProbabilityTeacher
+
+__all__ = [
+    "Distiller",
+    "EnsembleTeacher",
+    "ProbabilityTeacher",
+    "datasets",
+    "export",
+    "load_teacher",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "training",
+]
+__version__ = "0.1.0"
+
+keras_hooks.warn_if_unchecked()
+
+
+def __getattr__(name):
+    # What needs more than Keras to import waits until it is asked for.
+    if name in ("datasets", "models", "training"):
+        return importlib.import_module(f"kd_keras.{name}")
+    raise AttributeError(f"module 'kd_keras' has no attribute {name!r}")

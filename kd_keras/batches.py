@@ -1,0 +1,298 @@
+"""The forms of data that a Distiller takes, brought into one.
+
+A batch is `(x, y)`, `(x, y, sample_weight)`, `x` alone, or has stored targets
+as `y = {"label": ..., "teacher_logits": ...}`. Labels may be missing, one by
+one (negative) or altogether.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+STORED_KEYS = ("label", "teacher_logits")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One batch, taken apart.
+
+    Attributes:
+        x: Inputs of the student.
+        labels: Labels as they came, or None.
+        teacher_logits: Stored logits as they came, or None.
+        sample_weight: Weights as they came, or None.
+    """
+
+    x: Any
+    labels: Any
+    teacher_logits: Any
+    sample_weight: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What the terms of the objective need besides the logits.
+
+    Attributes:
+        labels: Labels in the structure of the logits, every one of them a
+            class (0 where there is no label), or None.
+        label_masks: For each output None, or weights `[batch, ...]`: 1 where
+            there is a label and 0 where not.
+        hard_weight: None, or weights of the hard term in the structure of
+            the logits.
+        soft_weights: For each output None, or weights of the soft term.
+        bad_label: Boolean scalar, whether a label is at or above the number
+            of classes; None if there are no class labels.
+    """
+
+    labels: Any
+    label_masks: list
+    hard_weight: Any
+    soft_weights: list
+    bad_label: Any
+
+
+def unpack(data):
+    """Takes apart what a data set yields.
+
+    Args:
+        data: `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+
+    Returns:
+        A `Batch`.
+
+    Raises:
+        ValueError: If `y` has stored targets next to unknown keys.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if not is_stored(y):
+        return Batch(x, y, None, sample_weight)
+    unknown = sorted(set(y) - set(STORED_KEYS))
+    if unknown:
+        raise ValueError(
+            "Stored targets are a dict with the keys 'teacher_logits' and, "
+            f"optionally, 'label'. Received also: {unknown}"
+        )
+    if isinstance(sample_weight, dict) and set(sample_weight) == set(y):
+        sample_weight = sample_weight.get(
+            "label", sample_weight["teacher_logits"]
+        )
+    return Batch(x, y.get("label"), y["teacher_logits"], sample_weight)
+
+
+def is_stored(y):
+    """Whether the targets of a data set bring the teacher's logits."""
+    return isinstance(y, dict) and "teacher_logits" in y
+
+
+def weights_like_targets(y, sample_weight):
+    """Gives weights of stored targets the structure that Keras wants.
+
+    Keras wants one array of weights for each leaf of `y`, and for one array
+    alone only a number for each example.
+
+    Args:
+        y: Targets, stored or not.
+        sample_weight: Weights of the examples, as for plain labels.
+
+    Returns:
+        The weights, which `unpack` turns back.
+    """
+    if sample_weight is None or not is_stored(y):
+        return sample_weight
+    if isinstance(sample_weight, dict) and set(sample_weight) == set(y):
+        return sample_weight
+    return {
+        key: (
+            sample_weight
+            if keras.tree.is_nested(sample_weight)
+            else keras.tree.map_structure(lambda _: sample_weight, leaf)
+        )
+        for key, leaf in y.items()
+    }
+
+
+def match(structure, logits, output_names, what, partial=False):
+    """Lists the leaves of a structure in the order of the student's outputs.
+
+    Args:
+        structure: Structure to match: labels, weights or teacher logits.
+        logits: The student's outputs.
+        output_names: The names that the student has for them, or None.
+        what: What is matched, for the message.
+        partial: Whether a dict may leave out some outputs.
+
+    Returns:
+        A list with one leaf for each output; None where one is left out.
+
+    Raises:
+        ValueError: If the structures do not fit.
+    """
+    tree = keras.tree
+    leaves = tree.flatten(structure)
+    outputs = tree.flatten(logits)
+    if not tree.is_nested(logits):
+        if len(leaves) == 1:
+            return leaves
+    elif isinstance(structure, dict):
+        names = list(logits) if isinstance(logits, dict) else output_names
+        if names and (
+            set(structure) == set(names)
+            or (partial and set(structure) < set(names))
+        ):
+            full = {name: structure.get(name) for name in names}
+            if not isinstance(logits, dict):
+                return [full[name] for name in names]
+            flat = tree.flatten(full)
+            if len(flat) == len(outputs):
+                return flat
+    elif not isinstance(logits, dict) and len(leaves) == len(outputs):
+        return leaves
+    raise ValueError(
+        f"The {what} must have the structure of the student's outputs, "
+        f"{_sketch(logits)}. Received: {_sketch(structure)}"
+    )
+
+
+def targets_for(batch, logits, output_names, distilled, class_weight=None):
+    """Finds the labelled examples and the weights of both terms.
+
+    Args:
+        batch: A `Batch`.
+        logits: The student's outputs.
+        output_names: The names that the student has for them, or None.
+        distilled: For each output, whether it has a soft term.
+        class_weight: Optional dict of classes and weights.
+
+    Returns:
+        `Targets`.
+
+    Raises:
+        ValueError: If the structures do not fit.
+    """
+    outputs = keras.tree.flatten(logits)
+    if batch.sample_weight is None:
+        weights = [None] * len(outputs)
+    elif not keras.tree.is_nested(batch.sample_weight):
+        weights = [batch.sample_weight] * len(outputs)
+    else:
+        weights = match(
+            batch.sample_weight, logits, output_names, "sample weights"
+        )
+    weights = [None if w is None else tf.convert_to_tensor(w) for w in weights]
+    masks = [None] * len(outputs)
+    labels = None
+    bad_label = None
+    if batch.labels is not None:
+        labels = match(
+            batch.labels, logits, output_names, "labels", partial=True
+        )
+        bad = []
+        for i, (leaf, output) in enumerate(zip(labels, outputs, strict=True)):
+            if leaf is None:
+                continue
+            labels[i] = leaf = tf.convert_to_tensor(leaf)
+            if _are_classes(leaf, output, distilled[i]):
+                labels[i], masks[i], is_bad = _split(leaf, output.shape)
+                bad.append(is_bad)
+        bad_label = tf.reduce_any(bad) if bad else None
+        if class_weight is not None:
+            if batch.sample_weight is not None:
+                raise ValueError(
+                    "You cannot give `class_weight` and weights in the data "
+                    "at the same time. Multiply them into the latter."
+                )
+            weights = [
+                _class_weights(labels[0], masks[0], outputs[0], class_weight)
+            ]
+    ranks = [
+        None if output.shape.rank is None else output.shape.rank - 1
+        for output in outputs
+    ]
+    soft_weights = [
+        _align(weight, rank)
+        for weight, rank in zip(weights, ranks, strict=True)
+    ]
+    hard_weights = [
+        weight if mask is None else mask if soft is None else mask * soft
+        for weight, mask, soft in zip(weights, masks, soft_weights, strict=True)
+    ]
+    has_weights = any(weight is not None for weight in hard_weights)
+    return Targets(
+        labels=_pack(logits, labels),
+        label_masks=masks,
+        hard_weight=_pack(logits, hard_weights if has_weights else None),
+        soft_weights=soft_weights,
+        bad_label=bad_label,
+    )
+
+
+def _are_classes(labels, logits, is_distilled):
+    """Whether labels are class numbers rather than one-hot or real values."""
+    rank = logits.shape.rank
+    if rank is None or labels.shape.rank is None:
+        return False
+    if not (is_distilled or labels.dtype.is_integer):
+        return False
+    if logits.shape[-1] == 1:
+        return False
+    return labels.shape.rank == rank - 1 or (
+        labels.shape.rank == rank and labels.shape[-1] == 1
+    )
+
+
+def _split(labels, logits_shape):
+    """Gives classes without gaps, the weights of the labelled, and a flag."""
+    num_classes = tf.cast(logits_shape[-1], labels.dtype)
+    # Not `labels >= num_classes`, which is false for NaN.
+    too_high = ~(labels < num_classes)
+    valid = ~too_high
+    if not labels.dtype.is_unsigned:
+        valid &= labels >= 0
+    safe = tf.where(valid, labels, tf.zeros_like(labels))
+    mask = tf.cast(valid, tf.float32)
+    if mask.shape.rank == logits_shape.rank:
+        mask = tf.squeeze(mask, axis=-1)
+    return safe, mask, tf.reduce_any(too_high)
+
+
+def _class_weights(labels, mask, logits, class_weight):
+    """Looks up the weight of each label; 1 where there is none."""
+    num_classes = logits.shape[-1]
+    table = tf.constant(
+        [float(class_weight.get(c, 1.0)) for c in range(num_classes)]
+    )
+    if mask is None:
+        return tf.gather(table, tf.argmax(labels, axis=-1))
+    classes = tf.reshape(tf.cast(labels, tf.int32), tf.shape(mask))
+    return tf.where(mask > 0, tf.gather(table, classes), 1.0)
+
+
+def _align(weight, rank):
+    """Gives weights the rank of per-example losses: `[batch]`, `[batch, 1]`."""
+    if weight is None or rank is None or weight.shape.rank is None:
+        return weight
+    weight = tf.cast(weight, tf.float32)
+    if weight.shape.rank == rank + 1 and weight.shape[-1] == 1:
+        return tf.squeeze(weight, axis=-1)
+    while weight.shape.rank < rank:
+        weight = weight[..., tf.newaxis]
+    return weight
+
+
+def _pack(logits, leaves):
+    if leaves is None:
+        return None
+    return keras.tree.pack_sequence_as(logits, leaves)
+
+
+def _sketch(structure):
+    return keras.tree.map_structure(
+        lambda leaf: "*" if leaf is None else _dimensions(leaf), structure
+    )
+
+
+def _dimensions(tensor):
+    return tuple(getattr(tensor, "shape", ()))

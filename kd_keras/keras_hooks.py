@@ -1,0 +1,139 @@
+"""The only place where kd_keras touches names that Keras keeps private.
+
+Each function says which private name it reads, why no public one serves, and
+the Keras versions in which it was seen. `tests/keras_hooks_test.py` names the
+function to mend when a new Keras moves one of them.
+"""
+
+import warnings
+
+import keras
+
+# Versions of Keras with which every hook below was run.
+CHECKED_VERSIONS = ("3.13", "3.14", "3.15")
+
+
+def warn_if_unchecked():
+    """Warns when this Keras is newer than the ones the hooks were run with.
+
+    Example:
+
+    >>> kd_keras.keras_hooks.warn_if_unchecked()
+    """
+    installed = tuple(int(part) for part in keras.__version__.split(".")[:2])
+    newest = tuple(int(part) for part in CHECKED_VERSIONS[-1].split("."))
+    if installed > newest:
+        warnings.warn(
+            f"kd_keras was checked with Keras {', '.join(CHECKED_VERSIONS)}; "
+            f"this is Keras {keras.__version__}. It relies on these names, "
+            "which are private to Keras: Trainer._compile_loss, "
+            "Trainer._compile_metrics, Trainer._compile_config, "
+            "Layer._flatten_layers, KerasTensor._keras_history, "
+            "Operation._inbound_nodes."
+        )
+
+
+def compiled_loss(model):
+    """The loss that `compile` was given, resolved, or None.
+
+    Reads `Trainer._compile_loss` (3.13 to 3.15): `Trainer.compute_loss` is
+    public but adds the regularisers, which the hard term leaves out.
+
+    Args:
+        model: A compiled `keras.Model`.
+
+    Returns:
+        A callable `(y, y_pred, sample_weight)` that gives a scalar, or None.
+    """
+    return model._compile_loss
+
+
+def loss_weights(model):
+    """The `loss_weights` that `compile` was given, or None.
+
+    Reads `Trainer._compile_config` (3.13 to 3.15): `get_compile_config` is
+    public but serialises optimizer and losses, which may not be serialisable.
+
+    Args:
+        model: A compiled `keras.Model`.
+
+    Returns:
+        The argument as it was given.
+    """
+    return model._compile_config.config["loss_weights"]
+
+
+def update_compiled_metrics(model, y, y_pred, sample_weight, label_weight):
+    """Updates the compiled metrics, unweighted ones on labelled examples.
+
+    Reads `Trainer._compile_metrics` and its flat lists (3.13 to 3.15): Keras
+    gives the plain `metrics` no weights at all, so that nothing public can
+    tell them which examples have no label.
+
+    Args:
+        model: A compiled `keras.Model`.
+        y: Labels, in the structure that the model's outputs have.
+        y_pred: The model's outputs.
+        sample_weight: None, or weights in the structure of `y`.
+        label_weight: None, or a list with one entry for each leaf of `y`:
+            None, or weights 1 and 0 of the labelled and unlabelled.
+    """
+    metrics = model._compile_metrics
+    if metrics is None:
+        return
+    if not metrics.built:
+        metrics.build(y, y_pred)
+    if label_weight is None or all(w is None for w in label_weight):
+        metrics.update_state(y, y_pred, sample_weight)
+        return
+    label_weight = keras.tree.pack_sequence_as(y, label_weight)
+    outputs = zip(
+        metrics._flatten_y(y),
+        metrics._flatten_y(y_pred),
+        metrics._flatten_y(label_weight),
+        metrics._flatten_y(sample_weight),
+        metrics._flat_metrics,
+        metrics._flat_weighted_metrics,
+        strict=True,
+    )
+    for labels, logits, mask, weight, unweighted, weighted in outputs:
+        if unweighted:
+            unweighted.update_state(labels, logits, sample_weight=mask)
+        if weighted:
+            weighted.update_state(labels, logits, sample_weight=weight)
+
+
+def layers_of(model):
+    """Every layer of a model, at every depth, itself included.
+
+    Calls `Layer._flatten_layers` (3.13 to 3.15): `Model.layers` is public but
+    stops at the first level, and other layers have no such attribute.
+
+    Args:
+        model: A `keras.Layer`.
+
+    Returns:
+        A list of `keras.Layer`.
+    """
+    return list(model._flatten_layers())
+
+
+def producer(keras_tensor):
+    """The operation that made a symbolic tensor, and its own inputs.
+
+    Reads `KerasTensor._keras_history` and `Operation._inbound_nodes` (3.13 to
+    3.15): no public name leads from an output of a functional model to the
+    operation behind it.
+
+    Args:
+        keras_tensor: A `keras.KerasTensor` of a functional model.
+
+    Returns:
+        A tuple of the `keras.Operation`, the position of the tensor among its
+        outputs, and the list of its input tensors.
+    """
+    history = keras_tensor._keras_history
+    nodes = history.operation._inbound_nodes
+    node = nodes[history.node_index] if nodes else None
+    inputs = list(node.input_tensors) if node else []
+    return history.operation, history.tensor_index, inputs

@@ -1,0 +1,235 @@
+"""What a Distiller does around the training loop of Keras."""
+
+import contextlib
+import types
+
+import keras
+import tensorflow as tf
+
+from kd_keras import arguments
+from kd_keras import batches
+from kd_keras import objective
+from kd_keras import value_checks
+
+
+class CheckedLoops:
+    """`fit`, `evaluate` and their logs, for a `keras.Model` with terms.
+
+    Turns class weights into sample weights, raises for bad values before
+    anything can be made of a spoilt model, and reports of each phase what it
+    measured and nothing else.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # Keras does not look into a namespace, so it tracks nothing of this.
+        self._loop = types.SimpleNamespace(
+            class_weight=None,
+            phase="training",
+            reported={},
+            checks={
+                phase: value_checks.ValueChecks(phase)
+                for phase in ("training", "evaluation")
+            },
+        )
+        self._hard_loss_tracker = keras.metrics.Mean(name="hard_loss")
+        self._soft_loss_tracker = keras.metrics.Mean(name="soft_loss")
+
+    @property
+    def class_weight(self):
+        """The class weights of the current `fit`, or None."""
+        return self._loop.class_weight
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Trains the student, as `keras.Model.fit`.
+
+        Args:
+            x: As for `keras.Model.fit`, like all other arguments.
+            y: Labels, or stored targets `{"label": ..., "teacher_logits":
+                ...}`.
+            batch_size: Examples per step.
+            epochs: Number of the last epoch.
+            verbose: `"auto"`, 0, 1 or 2.
+            callbacks: Keras callbacks.
+            validation_split: Share of the arrays to hold out.
+            validation_data: Data that is evaluated after each epoch.
+            shuffle: Whether to shuffle arrays.
+            class_weight: Dict of classes and weights of both terms; an
+                example without label weighs 1.
+            sample_weight: Weights of the examples, for both terms.
+            **kwargs: The further arguments of `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If there is no teacher where one is needed, no labels
+                where they are, the data does not fit, or, at the end of an
+                epoch, values turn out to be bad.
+        """
+        if self.compiled:
+            arguments.check_compiled(self)
+        self._set_class_weight(class_weight, sample_weight)
+        if isinstance(validation_data, tuple) and len(validation_data) == 3:
+            val_x, val_y, weight = validation_data
+            weight = batches.weights_like_targets(val_y, weight)
+            validation_data = (val_x, val_y, weight)
+        checks = self._loop.checks["training"]
+        checks.reset()
+        with (
+            self._phase("training"),
+            value_checks.checked_first(callbacks, checks) as callbacks,
+        ):
+            return super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                sample_weight=batches.weights_like_targets(y, sample_weight),
+                **kwargs,
+            )
+
+    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+        """Evaluates the student, as `keras.Model.evaluate`.
+
+        The teacher runs only for `fidelity_metrics`, or if `compile` was
+        given no loss: then `loss` is the soft loss.
+
+        Args:
+            x: As for `keras.Model.evaluate`, like all other arguments.
+            y: Labels, or stored targets.
+            *args: The further arguments of `keras.Model.evaluate`.
+            sample_weight: Weights of the examples.
+            **kwargs: The further arguments of `keras.Model.evaluate`.
+
+        Returns:
+            What `keras.Model.evaluate` returns.
+
+        Raises:
+            ValueError: If labels are at or above the number of classes, or
+                the data does not fit.
+        """
+        # Before its own: an epoch may end in a validation.
+        self._loop.checks["training"].raise_if_bad()
+        with self._checked("evaluation"):
+            return super().evaluate(
+                x,
+                y,
+                *args,
+                sample_weight=batches.weights_like_targets(y, sample_weight),
+                **kwargs,
+            )
+
+    def train_on_batch(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        class_weight=None,
+        return_dict=False,
+    ):
+        """Trains on one batch, as `keras.Model.train_on_batch`."""
+        if self.compiled:
+            arguments.check_compiled(self)
+        self._set_class_weight(class_weight, sample_weight)
+        with self._checked("training"):
+            return super().train_on_batch(
+                x, y, sample_weight, return_dict=return_dict
+            )
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Evaluates one batch, as `keras.Model.test_on_batch`."""
+        with self._checked("evaluation"):
+            return super().test_on_batch(
+                x, y, sample_weight, return_dict=return_dict
+            )
+
+    def get_metrics_result(self):
+        """Returns the logs: what the current phase measures, by name."""
+        reported = self._loop.reported.get(self._loop.phase)
+        results = {}
+        for metric in self.metrics:
+            if reported is not None and metric.name not in reported:
+                continue
+            result = metric.result()
+            if not isinstance(result, dict):
+                result = {metric.name: result}
+            results.update(result)
+        return results
+
+    def _update_metrics(self, phase, batch, logits, terms):
+        """Updates every metric of a phase; returns the logs."""
+        self._loop.checks[phase].record(**terms.seen)
+        size = tf.shape(keras.tree.flatten(batch.x)[0])[0]
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        reported = set()
+        for tracker, value in (
+            (self.metrics[0], terms.loss),
+            (self._hard_loss_tracker, terms.hard_loss),
+            (self._soft_loss_tracker, terms.soft_loss),
+        ):
+            if value is not None:
+                # Losses come divided by the number of replicas.
+                tracker.update_state(value * replicas, sample_weight=size)
+                reported.add(tracker.name)
+        reported |= objective.update_metrics(self, logits, terms)
+        self._loop.reported[phase] = reported
+        with self._phase(phase):
+            return self.get_metrics_result()
+
+    def _set_class_weight(self, class_weight, sample_weight):
+        if class_weight is not None:
+            arguments.check_class_weight(self, class_weight, sample_weight)
+            class_weight = dict(class_weight)
+        if class_weight != self._loop.class_weight:
+            self._loop.class_weight = class_weight
+            self._trace_anew()
+
+    def _trace_anew(self):
+        """Drops compiled steps, which hold what was true at their tracing."""
+        if not getattr(self, "compiled", False):
+            return
+        self._loop.reported.clear()
+        # Replaced rather than dropped: a callback may ask for it while `fit`
+        # holds on to the step.
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+        if self.test_function is not None:
+            self.make_test_function(force=True)
+
+    @contextlib.contextmanager
+    def _phase(self, phase):
+        """Makes the logs those of a phase; `fit` calls `evaluate`."""
+        before, self._loop.phase = self._loop.phase, phase
+        try:
+            yield
+        finally:
+            self._loop.phase = before
+
+    @contextlib.contextmanager
+    def _checked(self, phase):
+        """Raises for bad values that were met inside."""
+        checks = self._loop.checks[phase]
+        checks.reset()
+        with self._phase(phase):
+            yield
+        checks.raise_if_bad()

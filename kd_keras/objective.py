@@ -1,0 +1,337 @@
+"""The objective of a Distiller on one batch, and what it takes to check it.
+
+These functions belong to `Distiller`, which they are given: they read its
+settings and change nothing but metrics.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kd_keras import batches
+from kd_keras import keras_hooks
+from kd_keras import model_checks
+from kd_keras import ops
+from kd_keras import teachers
+from kd_keras import value_checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """What a step computes of a batch.
+
+    Attributes:
+        loss: What is minimised, or reported by an evaluation; a scalar.
+        hard_loss: The hard term before its weight, or None.
+        soft_loss: The soft term before its weight, with `T**2`, or None.
+        targets: The `batches.Targets`.
+        soft_targets: For each output None, or a function of the temperature
+            that gives the teacher's logits; None if there are none at hand.
+        seen: Arguments for `value_checks.ValueChecks.record`.
+    """
+
+    loss: Any
+    hard_loss: Any
+    soft_loss: Any
+    targets: batches.Targets
+    soft_targets: list | None
+    seen: dict
+
+
+def output_names(distiller):
+    """Names of the student's outputs, or None if it has no names for them."""
+    return getattr(distiller.student, "output_names", None)
+
+
+def soft_losses(distiller, logits):
+    """Lists the soft loss of each output; None if it is not distilled."""
+    if isinstance(distiller.soft_loss, keras.losses.Loss):
+        return [distiller.soft_loss] * len(keras.tree.flatten(logits))
+    return batches.match(
+        distiller.soft_loss,
+        logits,
+        output_names(distiller),
+        "soft losses",
+        partial=True,
+    )
+
+
+def soft_targets(distiller, batch, logits, training=True):
+    """Takes the teacher's logits from the batch, or calls the teacher.
+
+    Args:
+        distiller: The `Distiller`.
+        batch: A `batches.Batch`.
+        logits: The student's outputs.
+        training: Whether this is a step of training. Evaluation calls the
+            teacher only for fidelity metrics or where nothing else is left.
+
+    Returns:
+        For each output a function that takes a temperature and gives the
+        teacher's logits, or None; None altogether if there are none at hand.
+
+    Raises:
+        ValueError: If a teacher is needed and missing, or its logits do not
+            fit the student's.
+    """
+    if batch.teacher_logits is not None:
+        what = "stored teacher_logits"
+        found = keras.tree.map_structure(
+            lambda leaf: _always(tf.stop_gradient(tf.convert_to_tensor(leaf))),
+            batch.teacher_logits,
+        )
+    else:
+        only_soft = keras_hooks.compiled_loss(distiller) is None
+        if distiller.teacher is None:
+            if only_soft or (training and distiller.soft_weight > 0):
+                raise ValueError(
+                    "This Distiller has no teacher, and the data brings no "
+                    "teacher_logits. Attach one: distiller.teacher = teacher. "
+                    "(A teacher is never saved with a Distiller.) Or give "
+                    'stored targets: (x, {"label": y, "teacher_logits": v}).'
+                )
+            return None
+        if not (training or only_soft or distiller.fidelity_metrics):
+            return None
+        what = "teacher's logits"
+        found = teachers.forward(distiller.teacher, batch.x, like=logits)
+    found = batches.match(
+        found, logits, output_names(distiller), what, partial=True
+    )
+    outputs = keras.tree.flatten(logits)
+    losses = soft_losses(distiller, logits)
+    for i, (logits_at, loss) in enumerate(zip(found, losses, strict=True)):
+        if logits_at is None and loss is not None:
+            raise ValueError(
+                f"The {what} lack output {i} of the student, which has a "
+                "soft loss. Give its logits, or None as its soft loss."
+            )
+        if logits_at is not None and loss is not None:
+            found[i] = _like(logits_at, outputs[i], what)
+    return found
+
+
+def terms(distiller, batch, logits, targets_at, training=True):
+    """Computes the objective of a batch, or what an evaluation reports.
+
+    Args:
+        distiller: The `Distiller`.
+        batch: A `batches.Batch`.
+        logits: The student's outputs.
+        targets_at: What `soft_targets` gave.
+        training: Whether this is a step of training.
+
+    Returns:
+        `Terms`, the losses divided by the number of replicas as Keras' are.
+
+    Raises:
+        ValueError: If labels are needed and missing, or structures or shapes
+            do not fit.
+    """
+    outputs = keras.tree.flatten(logits)
+    losses = soft_losses(distiller, logits)
+    for output, loss in zip(outputs, losses, strict=True):
+        if loss is not None:
+            _check_logits(output)
+    targets = batches.targets_for(
+        batch,
+        logits,
+        output_names(distiller),
+        [loss is not None for loss in losses],
+        distiller.class_weight if training else None,
+    )
+    soft_logits = [
+        None
+        if loss is None or targets_at is None
+        else at(getattr(loss, "temperature", None))
+        for loss, at in zip(losses, targets_at or losses, strict=True)
+    ]
+    soft_loss = None
+    if targets_at is not None:
+        soft_loss = _weighted_sum(
+            distiller, logits, losses, soft_logits, outputs, targets
+        )
+    hard = keras_hooks.compiled_loss(distiller)
+    hard_loss = None
+    if training:
+        if hard is not None and targets.labels is not None:
+            hard_loss = hard(targets.labels, logits, targets.hard_weight)
+        loss = _objective(distiller, hard_loss, soft_loss)
+    elif hard is None:
+        loss = soft_loss + _additional(distiller)
+    else:
+        _check_labels(targets.labels, "evaluation")
+        # Keras' own sum: the number is that of the student by itself.
+        loss = distiller.compute_loss(
+            batch.x, targets.labels, logits, targets.hard_weight, training=False
+        )
+    return Terms(
+        loss=loss,
+        hard_loss=hard_loss,
+        soft_loss=soft_loss,
+        targets=targets,
+        soft_targets=targets_at,
+        seen=_seen(distiller, batch, targets, soft_logits, losses, outputs)
+        if training
+        else {"bad_label": targets.bad_label},
+    )
+
+
+def update_metrics(distiller, logits, found):
+    """Updates compiled and fidelity metrics.
+
+    Args:
+        distiller: The `Distiller`.
+        logits: The student's outputs.
+        found: `Terms` of the batch.
+
+    Returns:
+        The names of the metrics that have something to report.
+    """
+    reported = set()
+    targets = found.targets
+    if targets.labels is not None:
+        keras_hooks.update_compiled_metrics(
+            distiller,
+            targets.labels,
+            logits,
+            targets.hard_weight,
+            targets.label_masks,
+        )
+        reported.add("compile_metrics")
+        hard = keras_hooks.compiled_loss(distiller)
+        if hard is not None:
+            reported.update(metric.name for metric in hard.metrics)
+    if found.soft_targets is not None:
+        for metric, i in _metrics_by_output(distiller, logits):
+            logits_at = found.soft_targets[i]
+            metric.update_state(
+                logits_at(getattr(metric, "temperature", 1.0)),
+                keras.tree.flatten(logits)[i],
+            )
+            reported.add(metric.name)
+    return reported
+
+
+def _always(tensor):
+    return lambda temperature: tensor
+
+
+def _like(logits_at, output, what):
+    """Makes sure that nothing is broadcast to the student's shape."""
+    return lambda temperature: ops.without_broadcasting(
+        logits_at(temperature), output, what
+    )
+
+
+def _check_logits(output):
+    shape = output.shape
+    if shape.rank is None or shape.rank < 2 or shape[-1] is None:
+        raise ValueError(
+            "The student must give logits of shape [batch, ..., num_classes] "
+            f"with a known number of classes. Received: {shape}"
+        )
+    if shape[-1] < 2:
+        raise ValueError(
+            "The student has a single output unit, and a softmax needs two "
+            "classes. For a logit z of a binary problem use the two logits "
+            f"[0, z]. Received logits of shape {shape}."
+        )
+
+
+def _check_labels(labels, phase):
+    if labels is None:
+        raise ValueError(
+            f"The data has no labels, and {phase} needs them. Give (x, y), "
+            "with negative labels where there are none; or train with "
+            "soft_weight=1 and compile(loss=None) to do without."
+        )
+
+
+def _weighted_sum(distiller, logits, losses, soft_logits, outputs, targets):
+    """The soft term: each output's soft loss times its loss weight."""
+    weights = keras_hooks.loss_weights(distiller)
+    if weights is None:
+        weights = [None] * len(outputs)
+    else:
+        weights = batches.match(
+            weights, logits, output_names(distiller), "loss_weights", True
+        )
+    total = 0.0
+    for loss, target, output, weight, sample_weight in zip(
+        losses, soft_logits, outputs, weights, targets.soft_weights, strict=True
+    ):
+        if loss is not None:
+            value = tf.cast(loss(target, output, sample_weight), tf.float32)
+            total += value if weight is None else value * weight
+    return total
+
+
+def _objective(distiller, hard_loss, soft_loss):
+    soft_weight = distiller.soft_weight
+    if soft_weight < 1 and hard_loss is None:
+        _check_labels(None, f"training at soft_weight={soft_weight}")
+    # A term of weight zero is left out, not multiplied: it may be infinite.
+    loss = _additional(distiller)
+    if soft_weight < 1:
+        loss += hard_loss if soft_weight == 0 else (1 - soft_weight) * hard_loss
+    if soft_weight > 0:
+        loss += soft_loss if soft_weight == 1 else soft_weight * soft_loss
+    return loss
+
+
+def _additional(distiller):
+    """Regularisers and `add_loss`, divided by the number of replicas."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    values = [tf.cast(tf.reduce_sum(v), tf.float32) for v in distiller.losses]
+    return tf.add_n(values) / replicas if values else 0.0
+
+
+def _seen(distiller, batch, targets, soft_logits, losses, outputs):
+    """What the values show, for the checks."""
+    soft_logits = [tensor for tensor in soft_logits if tensor is not None]
+    distilled = [
+        output
+        for output, loss in zip(outputs, losses, strict=True)
+        if loss is not None
+    ]
+    seen = {"bad_label": targets.bad_label}
+    if soft_logits:
+        seen["bad_teacher_logits"] = value_checks.is_not_finite(soft_logits)
+        if batch.teacher_logits is not None or not teachers.is_known(
+            distiller.teacher
+        ):
+            seen["teacher_gave_logits"] = value_checks.is_not_distribution(
+                soft_logits
+            )
+    if None in model_checks.final_activations(distiller.student):
+        seen["student_gave_logits"] = value_checks.is_not_distribution(
+            distilled
+        )
+    return seen
+
+
+def _metrics_by_output(distiller, logits):
+    """Pairs each fidelity metric with the number of its output."""
+    metrics = distiller.fidelity_metrics
+    if not keras.tree.is_nested(logits):
+        return [(metric, 0) for metric in keras.tree.flatten(metrics)]
+    if not metrics:
+        return []
+    names = (
+        sorted(logits)
+        if isinstance(logits, dict)
+        else output_names(distiller) or []
+    )
+    if not isinstance(metrics, dict) or not set(metrics) <= set(names):
+        raise ValueError(
+            "With several outputs, `fidelity_metrics` must be a dict of lists "
+            f"by the output's name, {list(names)}. Received: {metrics}"
+        )
+    return [
+        (metric, names.index(name))
+        for name, group in metrics.items()
+        for metric in group
+    ]

@@ -1,0 +1,219 @@
+"""Checks of what only values show, that survive compilation.
+
+XLA drops assertions without a word, and Keras compiles by itself on a GPU.
+So the step records what it saw in a variable, and `fit` reads it.
+"""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+# What is recorded: the first step, counted from 1, in which it was seen.
+_BAD_LABEL = 0
+_BAD_TEACHER_LOGITS = 1
+_TEACHER_GAVE_LOGITS = 2
+_STUDENT_GAVE_LOGITS = 3
+_STEPS = 4
+_NUM_SLOTS = 5
+
+# How far from 1 a row of float16 probabilities may sum.
+_TOLERANCE = 5e-3
+
+
+class ValueChecks:
+    """Records bad values in compiled and replicated steps.
+
+    Each replica writes into its own row of one variable, so that reading it,
+    which sums over the replicas, loses nothing.
+
+    Args:
+        phase: What the steps belong to, for the messages.
+
+    Example:
+
+    >>> checks = kd_keras.value_checks.ValueChecks("training")
+    >>> checks.record(bad_label=tf.constant(True))
+    >>> checks.raise_if_bad()
+    Traceback (most recent call last):
+    ValueError: Step 1 of training met a label at or above the number of...
+    """
+
+    def __init__(self, phase):
+        self._phase = phase
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._seen = tf.Variable(
+            tf.zeros([replicas, _NUM_SLOTS], tf.int32),
+            trainable=False,
+            name="value_checks",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def reset(self):
+        """Forgets everything and counts steps from 1 again."""
+        self._seen.assign(tf.zeros_like(self._seen))
+
+    def record(
+        self,
+        bad_label=None,
+        bad_teacher_logits=None,
+        teacher_gave_logits=None,
+        student_gave_logits=None,
+    ):
+        """Records what one step saw.
+
+        Args:
+            bad_label: Boolean scalar: some label was at or above the number
+                of classes. None if there was nothing to see, as for the
+                others.
+            bad_teacher_logits: Boolean scalar: one was NaN or infinite.
+            teacher_gave_logits: Boolean scalar: some row of the teacher's
+                outputs was no distribution.
+            student_gave_logits: The same for the student.
+        """
+        # What nobody looked at is as it should be.
+        flags = [
+            False if bad_label is None else bad_label,
+            False if bad_teacher_logits is None else bad_teacher_logits,
+            True if teacher_gave_logits is None else teacher_gave_logits,
+            True if student_gave_logits is None else student_gave_logits,
+        ]
+        context = tf.distribute.get_replica_context()
+        own = tf.one_hot(
+            context.replica_id_in_sync_group,
+            self._seen.shape[0],
+            on_value=True,
+            off_value=False,
+        )[:, tf.newaxis]
+        seen = self._seen.read_value()
+        step = tf.reduce_max(seen[:, _STEPS:]) + 1
+        is_first = tf.stack([*flags, True]) & (
+            (seen == 0) | (tf.range(_NUM_SLOTS) == _STEPS)
+        )
+        self._seen.assign(tf.where(own & is_first, step, seen))
+
+    def raise_if_bad(self):
+        """Raises if a step since the last reset met bad values.
+
+        Raises:
+            ValueError: Naming what was met and in which step.
+        """
+        seen = self._seen.numpy()
+        num_steps = seen[:, _STEPS].max()
+        if not num_steps:
+            return
+        message = self._message(seen, num_steps)
+        if message:
+            # Reported once: what comes next starts anew.
+            self.reset()
+            raise ValueError(message)
+
+    def _message(self, seen, num_steps):
+        first = [_first(column) for column in seen.T]
+        if first[_BAD_LABEL]:
+            return (
+                f"Step {first[_BAD_LABEL]} of {self._phase} met a label at or "
+                "above the number of classes. Labels are 0 to num_classes - "
+                "1, num_classes being the width of the student's logits; a "
+                "negative one means that the example has no label."
+            )
+        if first[_BAD_TEACHER_LOGITS]:
+            return (
+                f"Step {first[_BAD_TEACHER_LOGITS]} of {self._phase} met "
+                "teacher logits that are NaN or infinite, and the student is "
+                "spoilt from there on. Look at the inputs of the teacher; one "
+                "that overflows in float16 needs float32, and one that gives "
+                "probabilities needs kd_keras.ProbabilityTeacher."
+            )
+        for slot, who, mend in (
+            (
+                _TEACHER_GAVE_LOGITS,
+                "teacher",
+                "Wrap it: kd_keras.ProbabilityTeacher(teacher).",
+            ),
+            (
+                _STUDENT_GAVE_LOGITS,
+                "student",
+                "Drop the softmax from its last layer.",
+            ),
+        ):
+            if not first[slot]:
+                return (
+                    f"In all {num_steps} steps of {self._phase} the {who}'s "
+                    "outputs were non-negative and summed to 1: these are "
+                    f"probabilities, and distillation needs logits. {mend}"
+                )
+        return None
+
+
+@contextlib.contextmanager
+def checked_first(callbacks, checks):
+    """Puts the check in front of all callbacks of a `fit`.
+
+    Args:
+        callbacks: What `fit` was given: None, a callback, a list of them, or
+            a `keras.callbacks.CallbackList`, which is used as it is and left
+            as it was.
+        checks: `ValueChecks` to be read at the end of each epoch.
+
+    Yields:
+        What to give to Keras.
+    """
+    check = _Check(checks)
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        yield [check, *keras.tree.flatten(callbacks or [])]
+        return
+    callbacks.callbacks.insert(0, check)
+    try:
+        yield callbacks
+    finally:
+        callbacks.callbacks.remove(check)
+
+
+class _Check(keras.callbacks.Callback):
+    """Raises before any other callback sees the end of the epoch."""
+
+    def __init__(self, checks):
+        super().__init__()
+        self._checks = checks
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._checks.raise_if_bad()
+
+
+def is_not_finite(tensors):
+    """Whether any value of float tensors is NaN or infinite.
+
+    Args:
+        tensors: A list of float tensors.
+
+    Returns:
+        Boolean scalar tensor.
+    """
+    # One pass: a sum is finite only if all its terms are.
+    sums = [tf.reduce_sum(tf.cast(t, tf.float32), axis=-1) for t in tensors]
+    return ~tf.reduce_all([tf.reduce_all(tf.math.is_finite(s)) for s in sums])
+
+
+def is_not_distribution(tensors):
+    """Whether any row of float tensors is no probability distribution.
+
+    Args:
+        tensors: A list of float tensors of shape `[..., num_classes]`.
+
+    Returns:
+        Boolean scalar tensor.
+    """
+    found = []
+    for tensor in tensors:
+        tensor = tf.cast(tensor, tf.float32)
+        sums = tf.reduce_sum(tensor, axis=-1)
+        found.append(tf.reduce_any(tf.abs(sums - 1.0) > _TOLERANCE))
+        found.append(tf.reduce_any(tensor < 0))
+    return tf.reduce_any(found)
+
+
+def _first(column):
+    """The earliest step over the replicas; 0 if none saw it."""
+    return min((int(step) for step in column if step), default=0)
