@@ -24,6 +24,7 @@ from kd_keras.distiller import Distiller
 from kd_keras.saved_teachers import load_teacher
 from kd_keras.teachers import EnsembleTeacher
 from kd_keras.teachers import ProbabilityTeacher
+from kd_keras.version import __version__ as __version__
 
 __all__ = [
     "Distiller",
@@ -38,7 +39,6 @@ __all__ = [
     "ops",
     "training",
 ]
-__version__ = "0.1.0"
 
 keras_hooks.warn_if_unchecked()
 

@@ -13,7 +13,14 @@ from tests import sources
 # From the ground up. A module may import its own layer and those below it.
 # The modules of a package are in the layer of the package.
 LAYERS = (
-    ("keras_hooks", "ops", "distribution"),
+    (
+        "comparison",
+        "distribution",
+        "keras_hooks",
+        "ops",
+        "progress",
+        "version",
+    ),
     ("batches", "datasets", "losses", "metrics", "models"),
     (
         "diagnostics",

@@ -1,0 +1,141 @@
+"""Statistics of arms that were run on the same seeds, and their table."""
+
+import math
+import statistics
+
+import numpy as np
+from scipy import stats
+
+
+def mean_and_spread(values):
+    """Mean and sample standard deviation over the seeds.
+
+    Args:
+        values: One number per seed.
+
+    Returns:
+        A tuple of two floats; the deviation of a single seed is NaN.
+
+    Example:
+
+    >>> mean_and_spread([1.0, 2.0, 3.0])
+    (2.0, 1.0)
+    """
+    values = [float(value) for value in values]
+    spread = statistics.stdev(values) if len(values) > 1 else math.nan
+    return statistics.fmean(values), spread
+
+
+def paired_difference(first, second, confidence=0.95):
+    """Mean of `first - second` over paired seeds, with its t interval.
+
+    Args:
+        first: One number per seed.
+        second: One number per seed, in the same order.
+        confidence: Probability that the interval covers the mean. Defaults
+            to `0.95`.
+
+    Returns:
+        A tuple of three floats: mean difference, lower and upper bound. With
+        a single seed the bounds are minus and plus infinity.
+
+    Raises:
+        ValueError: If the numbers of seeds differ.
+
+    Example:
+
+    >>> paired_difference([5.0, 7.0, 9.0], [4.0, 5.0, 6.0])
+    (2.0, -0.4841, 4.4841)
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(
+            "Paired arms need the same seeds, at least one. "
+            f"Received: {len(first)} and {len(second)} values."
+        )
+    differences = np.subtract(first, second, dtype=np.float64)
+    mean = float(differences.mean())
+    if len(differences) == 1:
+        return mean, -math.inf, math.inf
+    error = differences.std(ddof=1) / math.sqrt(len(differences))
+    reach = float(
+        error * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
+    )
+    return mean, mean - reach, mean + reach
+
+
+def verdict(baseline, candidate, num_examples):
+    """Says in words what paired numbers of errors show.
+
+    Args:
+        baseline: Errors of the baseline, one number per seed.
+        candidate: Errors of the candidate, in the same order of seeds.
+        num_examples: Number of examples on which they were counted.
+
+    Returns:
+        A sentence or two.
+
+    Example:
+
+    >>> verdict([30, 32, 34], [20, 21, 25], 500)[:40]
+    'Distillation removes 10.0 of 32.0 errors'
+    """
+    mean, low, high = paired_difference(baseline, candidate)
+    average = statistics.fmean(baseline)
+    runs = f"{len(baseline)} paired seed" + "s" * (len(baseline) > 1)
+    if len(baseline) == 1:
+        return (
+            f"With one seed nothing can be said: {candidate[0]} errors against "
+            f"{baseline[0]}. Run several seeds."
+        )
+    interval = f"95% interval {low:.1f} to {high:.1f}, {runs}"
+    if low <= 0.0 <= high:
+        return (
+            f"The difference is inside the noise: {mean:+.1f} of {average:.1f} "
+            f"errors removed on {num_examples} examples ({interval})."
+        )
+    if mean > 0:
+        return (
+            f"Distillation removes {mean:.1f} of {average:.1f} errors on "
+            f"{num_examples} examples ({interval})."
+        )
+    return (
+        f"Distillation adds {-mean:.1f} errors to {average:.1f} on "
+        f"{num_examples} examples ({interval} removed)."
+    )
+
+
+def format_table(header, rows):
+    """Formats a table that reads well as text and as Markdown.
+
+    Args:
+        header: A list of column names.
+        rows: Lists of strings of the same length; all but the first column
+            are aligned to the right.
+
+    Returns:
+        A string of lines.
+
+    Example:
+
+    >>> print(format_table(["arm", "errors"], [["teacher", "9"]]))
+    | arm     | errors |
+    | ------- | -----: |
+    | teacher |      9 |
+    """
+    widths = [
+        max(len(str(cell)) for cell in column)
+        for column in zip(header, *rows, strict=True)
+    ]
+
+    def line(cells):
+        first, *others = cells
+        texts = [str(first).ljust(widths[0])]
+        texts += [
+            str(cell).rjust(width)
+            for cell, width in zip(others, widths[1:], strict=True)
+        ]
+        return "| " + " | ".join(texts) + " |"
+
+    rule = ["-" * widths[0]]
+    rule += ["-" * (width - 1) + ":" for width in widths[1:]]
+    return "\n".join([line(header), line(rule), *map(line, rows)])

@@ -1,0 +1,81 @@
+"""Progress of long work, on a terminal and in a log."""
+
+import sys
+import time
+
+import keras
+
+
+class Report:
+    """Tells of steps done, with the time left.
+
+    On a terminal it keeps one line up to date; elsewhere it prints a line
+    for each part of the work and nothing in between.
+
+    Args:
+        total_steps: Steps of the whole work.
+        stream: Where to write. Defaults to standard error.
+    """
+
+    def __init__(self, total_steps, stream=None):
+        self._total = total_steps
+        self._stream = stream or sys.stderr
+        self._is_terminal = self._stream.isatty()
+        self._done = 0
+        self._part = ""
+        self._begin = time.monotonic()
+        self._last_shown = 0.0
+
+    def start(self, part):
+        """Names the part of the work that begins."""
+        self._part = part
+        if not self._is_terminal:
+            self._stream.write(f"{self._status()}\n")
+            self._stream.flush()
+
+    def advance(self, steps):
+        """Counts steps that were done."""
+        self._done += steps
+        now = time.monotonic()
+        if self._is_terminal and now - self._last_shown > 0.2:
+            self._last_shown = now
+            self._stream.write(f"\r\x1b[K{self._status()}")
+            self._stream.flush()
+
+    def close(self):
+        """Ends the line."""
+        if self._is_terminal:
+            self._stream.write("\r\x1b[K")
+        elapsed = time.monotonic() - self._begin
+        self._stream.write(f"Done in {elapsed:.0f} s.\n")
+        self._stream.flush()
+
+    def callback(self):
+        """A Keras callback that counts the steps of a `fit`."""
+        return _Advance(self)
+
+    def _status(self):
+        share = self._done / self._total
+        text = f"{100 * share:3.0f}%  {self._part}"
+        if self._done:
+            elapsed = time.monotonic() - self._begin
+            text += f"  ({elapsed / share - elapsed:.0f} s left)"
+        return text
+
+
+class _Advance(keras.callbacks.Callback):
+    """Counts steps, several of which may come as one."""
+
+    def __init__(self, report):
+        super().__init__()
+        self._report = report
+        self._seen = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._seen = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The last execution of an epoch may hold fewer steps than it counts.
+        done = min(batch + 1, self.params.get("steps") or batch + 1)
+        self._report.advance(done - self._seen)
+        self._seen = done

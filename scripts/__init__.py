@@ -1,0 +1,1 @@
+"""Programs: absl flags in front of `kd_keras.training`."""

@@ -1,0 +1,57 @@
+import math
+
+import numpy as np
+import tensorflow as tf
+from scipy import stats
+
+from kd_keras import comparison
+
+
+class ComparisonTest(tf.test.TestCase):
+    def test_mean_and_spread(self):
+        values = [3, 5, 10]
+        self.assertAllClose(
+            comparison.mean_and_spread(values), (6.0, np.std(values, ddof=1))
+        )
+        mean, spread = comparison.mean_and_spread([3])
+        self.assertEqual(mean, 3.0)
+        self.assertTrue(math.isnan(spread))
+
+    def test_paired_difference(self):
+        first, second = [30, 35, 28, 40, 33], [20, 27, 25, 28, 21]
+        test = stats.ttest_rel(first, second)
+        interval = test.confidence_interval(0.95)
+        self.assertAllClose(
+            comparison.paired_difference(first, second),
+            (9.0, interval.low, interval.high),
+        )
+        self.assertEqual(
+            comparison.paired_difference([3], [1]), (2.0, -math.inf, math.inf)
+        )
+        with self.assertRaisesRegex(ValueError, "5 and 1 values"):
+            comparison.paired_difference(first, [1])
+
+    def test_verdict(self):
+        better = comparison.verdict([30, 31, 32], [20, 22, 21], 500)
+        self.assertIn("removes 10.0 of 31.0 errors on 500", better)
+        worse = comparison.verdict([20, 22, 21], [30, 31, 32], 500)
+        self.assertIn("adds 10.0 errors to 21.0", worse)
+        noise = comparison.verdict([20, 31, 25], [30, 21, 24], 500)
+        self.assertIn("inside the noise: +0.3 of 25.3", noise)
+        self.assertIn(
+            "nothing can be said", comparison.verdict([20], [10], 500)
+        )
+
+    def test_equal_arms_are_inside_the_noise(self):
+        same = comparison.verdict([20, 21], [20, 21], 500)
+        self.assertIn("inside the noise", same)
+
+    def test_format_table(self):
+        self.assertEqual(
+            comparison.format_table(["arm", "n"], [["a", "10"], ["long", "1"]]),
+            "| arm  |  n |\n| ---- | -: |\n| a    | 10 |\n| long |  1 |",
+        )
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,93 @@
+"""Names the hook to mend when a new Keras moves a private name."""
+
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import keras_hooks
+from tests import reference
+
+
+class KerasHooksTest(tf.test.TestCase):
+    def hook(self, name):
+        return self.subTest(
+            f"keras_hooks.{name} no longer fits Keras {keras.__version__}"
+        )
+
+    def test_compiled_loss_and_its_weights(self):
+        model = reference.mlp(0)
+        x, y, weights = reference.data()
+        with self.hook("compiled_loss"):
+            model.compile("sgd")
+            self.assertIsNone(keras_hooks.compiled_loss(model))
+            model.compile("sgd", reference.from_logits(), loss_weights=[3.0])
+            loss = keras_hooks.compiled_loss(model)
+            expected = (reference.crossentropy(y, model(x)) * weights).mean()
+            self.assertAllClose(loss(y, model(x), weights), 3 * expected)
+            self.assertEqual(loss.metrics, [])
+        with self.hook("loss_weights"):
+            self.assertEqual(keras_hooks.loss_weights(model), [3.0])
+            model.compile("sgd")
+            self.assertIsNone(keras_hooks.loss_weights(model))
+
+    def test_update_compiled_metrics(self):
+        with self.hook("update_compiled_metrics"):
+            model = reference.mlp(0)
+            x, y, weights = reference.data()
+            model.compile(
+                "sgd",
+                reference.from_logits(),
+                metrics=["accuracy"],
+                weighted_metrics=["accuracy"],
+            )
+            right = model(x).numpy().argmax(-1) == y
+            mask = (np.arange(20) % 3 > 0).astype("float32")
+            keras_hooks.update_compiled_metrics(
+                model, y, model(x), weights * mask, [mask]
+            )
+            logs = model.get_metrics_result()
+            self.assertAllClose(logs["accuracy"], right[mask > 0].mean())
+            self.assertAllClose(
+                logs["weighted_accuracy"],
+                np.average(right, weights=weights * mask),
+            )
+            model.reset_metrics()
+            keras_hooks.update_compiled_metrics(
+                model, y, model(x), weights, [None]
+            )
+            logs = model.get_metrics_result()
+            self.assertAllClose(logs["accuracy"], right.mean())
+
+    def test_layers_of(self):
+        with self.hook("layers_of"):
+            inner = reference.mlp(0)
+            outer = keras.Sequential([keras.Input((3,)), inner])
+            self.assertContainsSubset(
+                [outer, inner, *inner.layers], keras_hooks.layers_of(outer)
+            )
+
+    def test_producer(self):
+        with self.hook("producer"):
+            inputs = keras.Input((3,))
+            hidden = keras.layers.Dense(4)(inputs)
+            last = keras.layers.Softmax()
+            model = keras.Model(inputs, last(hidden))
+            operation, index, tensors = keras_hooks.producer(model.outputs[0])
+            self.assertIs(operation, last)
+            self.assertEqual(index, 0)
+            self.assertIs(tensors[0], hidden)
+
+    def test_a_newer_keras_is_warned_of(self):
+        self.assertIn(
+            ".".join(keras.__version__.split(".")[:2]),
+            keras_hooks.CHECKED_VERSIONS,
+        )
+        with mock.patch.object(keras, "__version__", "3.99.0"):
+            with self.assertWarnsRegex(UserWarning, "_compile_loss"):
+                keras_hooks.warn_if_unchecked()
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,183 @@
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from kd_keras import datasets
+from kd_keras import training
+
+SMALL = {
+    "teacher_units": (32,),
+    "student_units": (8,),
+    "teacher_epochs": 2,
+    "student_epochs": 2,
+    "seeds": 2,
+}
+
+
+class TrainingTest(tf.test.TestCase, parameterized.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        folder = pathlib.Path(folder.name)
+        cls.data_dir = str(folder / "data")
+        cls.output_dir = folder / "run"
+        cls.config = training.DistillConfig(data_dir=cls.data_dir, **SMALL)
+        cls.rows, cls.sizes = training.run_distillation(
+            cls.config, cls.output_dir
+        )
+
+    def test_rows(self):
+        self.assertEqual(
+            [(row["seed"], row["arm"]) for row in self.rows],
+            [(seed, arm) for seed in (0, 1) for arm in training.ARMS],
+        )
+        for row in self.rows:
+            self.assertEqual(row["test_examples"], 500)
+            self.assertAllClose(
+                row["test_accuracy"], 1 - row["test_errors"] / 500
+            )
+            self.assertEqual(
+                row["teacher_agreement"] is None, row["arm"] == "teacher"
+            )
+        parameters = {row["arm"]: row["parameters"] for row in self.rows}
+        self.assertEqual(
+            parameters,
+            {
+                "teacher": 64 * 32 + 32 + 32 * 10 + 10,
+                "hard labels": 64 * 8 + 8 + 8 * 10 + 10,
+                "distilled": 64 * 8 + 8 + 8 * 10 + 10,
+            },
+        )
+
+    def test_files(self):
+        config = json.loads((self.output_dir / "config.json").read_text())
+        for field in dataclasses.fields(self.config):
+            value = getattr(self.config, field.name)
+            value = list(value) if isinstance(value, tuple) else value
+            self.assertEqual(config[field.name], value)
+        self.assertEqual(config["versions"]["keras"], keras.__version__)
+        lines = (self.output_dir / "metrics.jsonl").read_text().splitlines()
+        self.assertEqual([json.loads(line) for line in lines], self.rows)
+        self.assertCountEqual(
+            os.listdir(self.output_dir),
+            [
+                "config.json",
+                "metrics.jsonl",
+                "saved_model",
+                "sizes.json",
+                "student.keras",
+            ],
+        )
+        sizes = json.loads((self.output_dir / "sizes.json").read_text())
+        self.assertEqual(sizes, self.sizes)
+        files = (self.output_dir / "saved_model").rglob("*")
+        self.assertEqual(
+            sum(file.stat().st_size for file in files if file.is_file()),
+            sizes["distilled"],
+        )
+        self.assertGreater(sizes["teacher"], 4 * self.rows[0]["parameters"])
+
+    def test_saved_student_is_the_first_seeds(self):
+        test = datasets.load(split="test", data_dir=self.data_dir)
+        batch = next(iter(datasets.batches(test.dataset, 500)))
+        student = keras.saving.load_model(self.output_dir / "student.keras")
+        logits = student(batch[0])
+        errors = int((logits.numpy().argmax(-1) != batch[1].numpy()).sum())
+        row = self.rows[2]
+        self.assertEqual((row["seed"], row["arm"]), (0, "distilled"))
+        self.assertEqual(errors, row["test_errors"])
+        served = tf.saved_model.load(str(self.output_dir / "saved_model"))
+        served = served.signatures["serving_default"](inputs=batch[0])
+        self.assertAllClose(served["logits"], logits, 1e-5, 1e-5)
+
+    def test_reproducible(self):
+        output_dir = self.output_dir.with_name("again")
+        rows, _ = training.run_distillation(self.config, output_dir)
+        self.assertEqual(rows, self.rows)
+        for one, other in zip(
+            keras.saving.load_model(output_dir / "student.keras").weights,
+            keras.saving.load_model(self.output_dir / "student.keras").weights,
+            strict=True,
+        ):
+            self.assertAllEqual(one, other)
+
+    def test_arms_differ_in_the_soft_targets_alone(self):
+        """With soft_weight 0 they are one and the same."""
+        config = dataclasses.replace(
+            self.config, soft_weight=0.0, seeds=1, labelled_fraction=0.5
+        )
+        output_dir = self.output_dir.with_name("no_difference")
+        rows, _ = training.run_distillation(config, output_dir)
+        hard, distilled = (
+            {k: v for k, v in row.items() if k != "arm"} for row in rows[1:]
+        )
+        self.assertEqual(hard, distilled)
+
+    def test_summary(self):
+        text = training.summarise(self.rows, self.sizes)
+        errors = [
+            r["test_errors"] for r in self.rows if r["arm"] == "distilled"
+        ]
+        mean, spread = np.mean(errors), np.std(errors, ddof=1)
+        self.assertIn(f"{mean:.1f} ± {spread:.1f}", text)
+        self.assertIn("500 test examples", text)
+        self.assertRegex(text, "inside the noise|removes|adds")
+
+    def test_existing_output_is_kept(self):
+        before = (self.output_dir / "metrics.jsonl").read_bytes()
+        with self.assertRaisesRegex(FileExistsError, "already"):
+            training.run_distillation(self.config, self.output_dir)
+        self.assertEqual(
+            before, (self.output_dir / "metrics.jsonl").read_bytes()
+        )
+
+    def test_only_its_own_output_is_overwritten(self):
+        folder = self.output_dir.with_name("precious")
+        folder.mkdir()
+        (folder / "thesis.txt").write_text("years of work")
+        with self.assertRaisesRegex(FileExistsError, "no config.json"):
+            training.run_distillation(self.config, folder, overwrite=True)
+        self.assertTrue((folder / "thesis.txt").exists())
+
+    def test_overwrite(self):
+        folder = self.output_dir.with_name("overwritten")
+        shutil.copytree(self.output_dir, folder)
+        config = dataclasses.replace(self.config, seeds=1)
+        training.run_distillation(config, folder, overwrite=True)
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        self.assertLen(lines, 3)
+
+    def test_nothing_is_left_of_a_failed_run(self):
+        folder = self.output_dir.with_name("failed") / "run"
+        config = dataclasses.replace(self.config, test_split="no_such_split")
+        with self.assertRaises(ValueError):
+            training.run_distillation(config, folder)
+        self.assertEqual(os.listdir(folder.parent), [])
+
+    @parameterized.parameters(
+        {"temperature": 0.0},
+        {"soft_weight": 1.5},
+        {"labelled_fraction": 0.0},
+        {"labelled_fraction": 1.5},
+        {"seeds": 0},
+        {"batch_size": -1},
+        {"student_epochs": 1.5},
+        {"learning_rate": 0.0},
+    )
+    def test_bad_configuration(self, **fault):
+        with self.assertRaisesRegex(ValueError, next(iter(fault))):
+            training.DistillConfig(**fault)
+
+
+if __name__ == "__main__":
+    tf.test.main()
