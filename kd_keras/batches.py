@@ -130,25 +130,24 @@ def match(structure, logits, output_names, what, partial=False):
     Raises:
         ValueError: If the structures do not fit.
     """
-    tree = keras.tree
-    leaves = tree.flatten(structure)
-    outputs = tree.flatten(logits)
-    if not tree.is_nested(logits):
-        if len(leaves) == 1:
+    leaves = keras.tree.flatten(structure)
+    num_outputs = len(keras.tree.flatten(logits))
+    if isinstance(structure, dict) and keras.tree.is_nested(logits):
+        # A dict by name, of which Keras takes one for a list of outputs, too.
+        numbers = keras.tree.pack_sequence_as(logits, list(range(num_outputs)))
+        if not isinstance(numbers, dict):
+            numbers = dict(zip(output_names or (), numbers, strict=False))
+        fits = set(structure) == set(numbers) or (
+            partial and set(structure) < set(numbers)
+        )
+        if fits and len(numbers) == num_outputs:
+            found = [None] * num_outputs
+            for name, leaf in structure.items():
+                found[numbers[name]] = leaf
+            return found
+        if fits and len(leaves) == num_outputs:
             return leaves
-    elif isinstance(structure, dict):
-        names = list(logits) if isinstance(logits, dict) else output_names
-        if names and (
-            set(structure) == set(names)
-            or (partial and set(structure) < set(names))
-        ):
-            full = {name: structure.get(name) for name in names}
-            if not isinstance(logits, dict):
-                return [full[name] for name in names]
-            flat = tree.flatten(full)
-            if len(flat) == len(outputs):
-                return flat
-    elif not isinstance(logits, dict) and len(leaves) == len(outputs):
+    elif len(leaves) == num_outputs and not isinstance(logits, dict):
         return leaves
     raise ValueError(
         f"The {what} must have the structure of the student's outputs, "
@@ -245,12 +244,13 @@ def _are_classes(labels, logits, is_distilled):
 
 def _split(labels, logits_shape):
     """Gives classes without gaps, the weights of the labelled, and a flag."""
-    num_classes = tf.cast(logits_shape[-1], labels.dtype)
-    # Not `labels >= num_classes`, which is false for NaN.
-    too_high = ~(labels < num_classes)
-    valid = ~too_high
-    if not labels.dtype.is_unsigned:
-        valid &= labels >= 0
+    # In a type that holds the number of classes, as int8 may not.
+    numbers = tf.cast(
+        labels, tf.float32 if labels.dtype.is_floating else tf.int64
+    )
+    # Not `numbers >= num_classes`, which is false for NaN.
+    too_high = ~(numbers < logits_shape[-1])
+    valid = ~too_high & (numbers >= 0)
     safe = tf.where(valid, labels, tf.zeros_like(labels))
     mask = tf.cast(valid, tf.float32)
     if mask.shape.rank == logits_shape.rank:

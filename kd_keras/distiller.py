@@ -1,6 +1,7 @@
 """The Distiller: a Keras model that trains a student on a teacher."""
 
 import types
+import warnings
 
 import keras
 import tensorflow as tf
@@ -192,9 +193,13 @@ class Distiller(loops.CheckedLoops, keras.Model):
             loss = self.optimizer.scale_loss(terms.loss)
         self._note_inputs(batch.x)
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables, strict=True)
-        )
+        if variables:
+            gradients = tape.gradient(loss, variables)
+            self.optimizer.apply_gradients(
+                zip(gradients, variables, strict=True)
+            )
+        else:
+            warnings.warn("The student does not have any trainable weights.")
         return self._update_metrics("training", batch, logits, terms)
 
     def test_step(self, data):
@@ -286,9 +291,10 @@ class Distiller(loops.CheckedLoops, keras.Model):
     def _note_inputs(self, x):
         """Remembers the inputs' shapes, for what is done after training."""
         self.built = True
-        self._untracked.input_spec = keras.tree.map_structure(
-            lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x
-        )
+        if all(tf.TensorShape(t.shape).rank for t in keras.tree.flatten(x)):
+            self._untracked.input_spec = keras.tree.map_structure(
+                lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x
+            )
 
 
 def _policy(student):

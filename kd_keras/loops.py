@@ -108,7 +108,15 @@ class CheckedLoops:
                 **kwargs,
             )
 
-    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        **kwargs,
+    ):
         """Evaluates the student, as `keras.Model.evaluate`.
 
         The teacher runs only for `fidelity_metrics`, or if `compile` was
@@ -117,7 +125,8 @@ class CheckedLoops:
         Args:
             x: As for `keras.Model.evaluate`, like all other arguments.
             y: Labels, or stored targets.
-            *args: The further arguments of `keras.Model.evaluate`.
+            batch_size: Examples per step.
+            verbose: `"auto"`, 0, 1 or 2.
             sample_weight: Weights of the examples.
             **kwargs: The further arguments of `keras.Model.evaluate`.
 
@@ -134,7 +143,8 @@ class CheckedLoops:
             return super().evaluate(
                 x,
                 y,
-                *args,
+                batch_size=batch_size,
+                verbose=verbose,
                 sample_weight=batches.weights_like_targets(y, sample_weight),
                 **kwargs,
             )
@@ -179,10 +189,12 @@ class CheckedLoops:
     def _update_metrics(self, phase, batch, logits, terms):
         """Updates every metric of a phase; returns the logs."""
         self._loop.checks[phase].record(**terms.seen)
-        size = tf.shape(keras.tree.flatten(batch.x)[0])[0]
+        inputs = keras.tree.flatten(batch.x)
+        size = tf.shape(next(t for t in inputs if t is not None))[0]
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         reported = set()
         for tracker, value in (
+            # Keras' own, which is always the first.
             (self.metrics[0], terms.loss),
             (self._hard_loss_tracker, terms.hard_loss),
             (self._soft_loss_tracker, terms.soft_loss),

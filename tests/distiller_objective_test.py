@@ -170,6 +170,17 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
         logs = _logs(distiller, self.x, self.y.astype(dtype))
         self.assertLogs(logs, *self.terms(4.0), 0.9)
 
+    @parameterized.parameters(("uint8", 300), ("int8", 200))
+    def test_narrow_labels_of_many_classes(self, dtype, num_classes):
+        """The number of classes does not fit into the labels' type."""
+        student = reference.mlp(2, num_classes=num_classes)
+        teacher = reference.mlp(1, num_classes=num_classes)
+        self.v, self.z = teacher(self.x).numpy(), student(self.x).numpy()
+        self.y = np.arange(20) * 6
+        distiller = _distiller(student, teacher)
+        logs = _logs(distiller, self.x, self.y.astype(dtype))
+        self.assertLogs(logs, *self.terms(4.0), 0.9)
+
     def test_one_hot_labels(self):
         distiller = _distiller(
             self.student,

@@ -127,6 +127,40 @@ class SeveralOutputsTest(tf.test.TestCase, parameterized.TestCase):
             logs["b_accuracy"], (z_b.argmax(-1) == self.y_b).mean()
         )
 
+    def test_targets_of_listed_outputs_by_name(self):
+        """As Keras takes them: y, losses and weights by the layers' names."""
+        teacher, student = self.models("list")
+        (v_a, v_b), (z_a, z_b) = (
+            self.logits(model, "list") for model in (teacher, student)
+        )
+        names = {"a": self.y_a, "b": self.y_b}
+        y = {"label": names, "teacher_logits": {"a": v_a, "b": v_b}}
+        distiller = kd_keras.Distiller(student=student)
+        logs = self.fit(
+            distiller,
+            y,
+            loss={"a": reference.from_logits(), "b": reference.from_logits()},
+            loss_weights={"a": 2.0, "b": 0.5},
+        )
+        hard = 2 * reference.crossentropy(self.y_a, z_a).mean()
+        hard += 0.5 * reference.crossentropy(self.y_b, z_b).mean()
+        soft = 32 * reference.kl(v_a, z_a, 4).mean()
+        soft += 8 * reference.kl(v_b, z_b, 4).mean()
+        self.assertAllClose(logs["hard_loss"], hard, 1e-5)
+        self.assertAllClose(logs["soft_loss"], soft, 1e-5)
+
+    def test_labels_of_one_output_only(self):
+        teacher, student = self.models("dict")
+        z_a, _ = self.logits(student, "dict")
+        distiller = kd_keras.Distiller(student=student, teacher=teacher)
+        logs = self.fit(
+            distiller,
+            {"a": self.y_a},
+            loss={"a": reference.from_logits(), "b": None},
+        )
+        hard = reference.crossentropy(self.y_a, z_a).mean()
+        self.assertAllClose(logs["hard_loss"], hard, 1e-5)
+
     def test_an_output_that_is_not_distilled(self):
         """Here a regression, whose negative targets are values."""
         keras.utils.set_random_seed(0)

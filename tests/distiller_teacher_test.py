@@ -406,6 +406,13 @@ class EvaluationTest(tf.test.TestCase):
         ):
             self.assertAllEqual(old, new)
 
+    def test_positional_arguments(self):
+        x, y, weights = reference.data()
+        student = reference.mlp(2)
+        distiller = _compiled(student, reference.mlp(1))
+        hard = (reference.crossentropy(y, student(x)) * weights).mean()
+        self.assertAllClose(distiller.evaluate(x, y, 8, 0, weights), hard)
+
     def test_validation_logs(self):
         x, y, weights = reference.data()
         student = reference.mlp(2)
