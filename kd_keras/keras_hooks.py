@@ -28,7 +28,7 @@ def warn_if_unchecked():
             f"this is Keras {keras.__version__}. It relies on these names, "
             "which are private to Keras: Trainer._compile_loss, "
             "Trainer._compile_metrics, Trainer._compile_config, "
-            "Layer._flatten_layers, KerasTensor._keras_history, "
+            "Layer._flatten_layers, _keras_mask, KerasTensor._keras_history, "
             "Operation._inbound_nodes."
         )
 
@@ -101,6 +101,21 @@ def update_compiled_metrics(model, y, y_pred, sample_weight, label_weight):
             unweighted.update_state(labels, logits, sample_weight=mask)
         if weighted:
             weighted.update_state(labels, logits, sample_weight=weight)
+
+
+def mask_of(tensor):
+    """The mask that a layer left on its output, or None.
+
+    Reads `_keras_mask` (3.13 to 3.15), as Keras' own losses and metrics do: a
+    mask has no public name outside of a layer's call.
+
+    Args:
+        tensor: Output of a model.
+
+    Returns:
+        A boolean tensor, or None.
+    """
+    return getattr(tensor, "_keras_mask", None)
 
 
 def layers_of(model):

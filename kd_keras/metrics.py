@@ -13,6 +13,7 @@ position of weight 0 is as if it were not there, even where its value is NaN.
 import keras
 import tensorflow as tf
 
+from kd_keras import keras_hooks
 from kd_keras import losses
 from kd_keras import ops
 
@@ -292,10 +293,7 @@ def _state_dtype(dtype, metric):
 def _position_weights(values, logits, sample_weight):
     """Weights in the shape and dtype of `values`, one for each position."""
     weights = tf.ones_like(values)
-    # Private to Keras (3.13 to 3.15), whose own metrics read it: a mask has no
-    # public name outside of a layer's call.
-    mask = getattr(logits, "_keras_mask", None)
-    for factor in (mask, sample_weight):
+    for factor in (keras_hooks.mask_of(logits), sample_weight):
         if factor is None:
             continue
         factor = tf.cast(factor, values.dtype)

@@ -60,6 +60,15 @@ class KerasHooksTest(tf.test.TestCase):
             logs = model.get_metrics_result()
             self.assertAllClose(logs["accuracy"], right.mean())
 
+    def test_mask_of(self):
+        with self.hook("mask_of"):
+            embedding = keras.layers.Embedding(5, 2, mask_zero=True)
+            inputs = np.array([[1, 2, 0]])
+            self.assertAllEqual(
+                keras_hooks.mask_of(embedding(inputs)), inputs != 0
+            )
+            self.assertIsNone(keras_hooks.mask_of(tf.zeros(3)))
+
     def test_layers_of(self):
         with self.hook("layers_of"):
             inner = reference.mlp(0)
