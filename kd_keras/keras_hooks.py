@@ -87,13 +87,15 @@ def update_compiled_metrics(model, y, y_pred, sample_weight, label_weight):
         metrics.update_state(y, y_pred, sample_weight)
         return
     label_weight = keras.tree.pack_sequence_as(y, label_weight)
+    none = [None] * len(keras.tree.flatten(y))
     outputs = zip(
         metrics._flatten_y(y),
         metrics._flatten_y(y_pred),
         metrics._flatten_y(label_weight),
         metrics._flatten_y(sample_weight),
-        metrics._flat_metrics,
-        metrics._flat_weighted_metrics,
+        # Keras 3.13 leaves them empty if there are none for several outputs.
+        metrics._flat_metrics or none,
+        metrics._flat_weighted_metrics or none,
         strict=True,
     )
     for labels, logits, mask, weight, unweighted, weighted in outputs:

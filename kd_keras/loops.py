@@ -242,6 +242,8 @@ class CheckedLoops:
         """Raises for bad values that were met inside."""
         checks = self._loop.checks[phase]
         checks.reset()
+        # Keras 3.13 does not before a single batch, newer ones do.
+        self.reset_metrics()
         with self._phase(phase):
             yield
         checks.raise_if_bad()

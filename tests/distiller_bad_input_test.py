@@ -443,7 +443,7 @@ class ValuesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(how=HOWS, shape=((-1,), (-1, 1)))
     def test_label_out_of_range(self, how, shape):
         y = self.y.copy()
-        y[21] = 4
+        y[21] = y[40] = 4
         self.assertRaisesAtTheEndOfTheEpoch(
             "Step 6 of training met a label",
             self.x,
@@ -455,7 +455,7 @@ class ValuesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(how=HOWS, value=(float("nan"), float("inf")))
     def test_teacher_logits_not_finite(self, how, value):
         v = reference.mlp(1)(self.x).numpy()
-        v[30, 2] = value
+        v[[30, 50], 2] = value
         self.assertRaisesAtTheEndOfTheEpoch(
             "Step 8 of training met teacher logits",
             self.x,

@@ -123,6 +123,23 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertEqual(hard, distilled)
 
+    def test_transfer_set(self):
+        """The same images in the same order, a tenth of the labels left."""
+        data = training._Data(self.config)
+
+        def epoch(fraction):
+            read = data.batches(3, fraction).as_numpy_iterator()
+            images, labels = zip(*read, strict=True)
+            return np.concatenate(images), np.concatenate(labels)
+
+        images, labels = epoch(1.0)
+        same_images, some_labels = epoch(0.1)
+        self.assertAllEqual(images, same_images)
+        self.assertLen(labels, 1297)
+        self.assertEqual((some_labels >= 0).sum(), 130)
+        known = some_labels >= 0
+        self.assertAllEqual(labels[known], some_labels[known])
+
     def test_summary(self):
         text = training.summarise(self.rows, self.sizes)
         errors = [
