@@ -9,6 +9,14 @@ from kd_keras import keras_hooks
 from kd_keras import model_checks
 from kd_keras import teachers
 
+# Losses of Keras that make no sense between logits.
+_OF_PROBABILITIES = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.KLDivergence,
+    keras.losses.SparseCategoricalCrossentropy,
+)
+
 
 def checked_weight(soft_weight):
     """Returns a soft weight as a float; raises unless it is in [0, 1]."""
@@ -36,6 +44,12 @@ def checked_soft_loss(soft_loss):
                 "kd_keras.losses.SoftTargetKLDivergence(4.0), or a structure "
                 "like the student's outputs with None where an output is not "
                 f"distilled. Received: {loss!r}"
+            )
+        if isinstance(loss, _OF_PROBABILITIES):
+            warnings.warn(
+                f"`soft_loss` {type(loss).__name__} takes probabilities, and "
+                "is called with the logits of teacher and student. Use "
+                "kd_keras.losses.SoftTargetKLDivergence(temperature)."
             )
         if loss is not None and loss.reduction in (None, "none"):
             raise ValueError(

@@ -114,6 +114,14 @@ def weights_like_targets(y, sample_weight):
     }
 
 
+def only(structure, logits):
+    """Takes the single leaf of a list for a student with a single output."""
+    if isinstance(structure, (list, tuple)) and len(structure) == 1:
+        if not keras.tree.is_nested(logits):
+            return structure[0]
+    return structure
+
+
 def match(structure, logits, output_names, what, partial=False):
     """Lists the leaves of a structure in the order of the student's outputs.
 
@@ -147,7 +155,10 @@ def match(structure, logits, output_names, what, partial=False):
             return found
         if fits and len(leaves) == num_outputs:
             return leaves
-    elif len(leaves) == num_outputs and not isinstance(logits, dict):
+    elif not keras.tree.is_nested(logits):
+        if not keras.tree.is_nested(structure):
+            return leaves
+    elif not isinstance(logits, dict) and len(leaves) == num_outputs:
         return leaves
     raise ValueError(
         f"The {what} must have the structure of the student's outputs, "
@@ -172,21 +183,22 @@ def targets_for(batch, logits, output_names, distilled, class_weight=None):
         ValueError: If the structures do not fit.
     """
     outputs = keras.tree.flatten(logits)
-    if batch.sample_weight is None:
-        weights = [None] * len(outputs)
-    elif not keras.tree.is_nested(batch.sample_weight):
-        weights = [batch.sample_weight] * len(outputs)
+    weights = only(batch.sample_weight, logits)
+    if keras.tree.is_nested(weights):
+        weights = match(weights, logits, output_names, "sample weights")
     else:
-        weights = match(
-            batch.sample_weight, logits, output_names, "sample weights"
-        )
+        weights = [weights] * len(outputs)
     weights = [None if w is None else tf.convert_to_tensor(w) for w in weights]
     masks = [None] * len(outputs)
     labels = None
     bad_label = None
     if batch.labels is not None:
         labels = match(
-            batch.labels, logits, output_names, "labels", partial=True
+            only(batch.labels, logits),
+            logits,
+            output_names,
+            "labels",
+            partial=True,
         )
         bad = []
         for i, (leaf, output) in enumerate(zip(labels, outputs, strict=True)):

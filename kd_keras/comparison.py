@@ -90,8 +90,9 @@ def verdict(baseline, candidate, num_examples):
     interval = f"95% interval {low:.1f} to {high:.1f}, {runs}"
     if low <= 0.0 <= high:
         return (
-            f"The difference is inside the noise: {mean:+.1f} of {average:.1f} "
-            f"errors removed on {num_examples} examples ({interval})."
+            "The difference is inside the noise: hard labels minus distilled "
+            f"is {mean:+.1f} of {average:.1f} errors on {num_examples} "
+            f"examples ({interval})."
         )
     if mean > 0:
         return (

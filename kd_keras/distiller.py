@@ -60,8 +60,9 @@ class Distiller(loops.CheckedLoops, keras.Model):
             distilled. Defaults to
             `kd_keras.losses.SoftTargetKLDivergence(temperature)`.
         fidelity_metrics: Keras metrics called `(teacher_logits,
-            student_logits)`; for several outputs a dict of lists by the
-            output's name. They make evaluation run the teacher.
+            student_logits)`, without sample weights; for several outputs a
+            dict of lists by the output's name. They make evaluation run the
+            teacher.
         name: Name of the model.
 
     Data: `(x, y)`, `(x, y, sample_weight)`, `x` alone at `soft_weight=1`, or
@@ -127,6 +128,11 @@ class Distiller(loops.CheckedLoops, keras.Model):
         # Keras tracks what is assigned, even through a property's setter.
         if name == "teacher":
             return object.__setattr__(self, name, value)
+        if name == "student" and name in self.__dict__:
+            raise AttributeError(
+                "A Distiller keeps its student, whose variables its optimizer "
+                "knows. Make a new one: Distiller(student=...)."
+            )
         return super().__setattr__(name, value)
 
     def __dir__(self):
@@ -238,7 +244,9 @@ class Distiller(loops.CheckedLoops, keras.Model):
         """
         if format != "tf_saved_model":
             return self.student.export(filepath, format=format, **kwargs)
-        kwargs.setdefault("input_signature", self._untracked.input_spec)
+        if model_checks.inputs(self.student) is None:
+            # A subclassed model does not know them.
+            kwargs.setdefault("input_signature", self._untracked.input_spec)
         return export_lib.export_student(self.student, filepath, **kwargs)
 
     def get_config(self):
@@ -272,6 +280,11 @@ class Distiller(loops.CheckedLoops, keras.Model):
         if outputs is not None:
             soft_losses = objective.soft_losses(self, outputs)
             distilled = [loss is not None for loss in soft_losses]
+            for output, matters in zip(
+                keras.tree.flatten(outputs), distilled, strict=True
+            ):
+                if matters:
+                    model_checks.check_classes(output.shape)
         model_checks.check_gives_logits(self.student, "student", distilled)
 
     def _check_teacher(self, teacher):

@@ -28,8 +28,8 @@ def warn_if_unchecked():
             f"this is Keras {keras.__version__}. It relies on these names, "
             "which are private to Keras: Trainer._compile_loss, "
             "Trainer._compile_metrics, Trainer._compile_config, "
-            "Layer._flatten_layers, _keras_mask, KerasTensor._keras_history, "
-            "Operation._inbound_nodes."
+            "Layer._flatten_layers, Layer._metrics, _keras_mask, "
+            "KerasTensor._keras_history, Operation._inbound_nodes."
         )
 
 
@@ -118,6 +118,25 @@ def mask_of(tensor):
         A boolean tensor, or None.
     """
     return getattr(tensor, "_keras_mask", None)
+
+
+def own_metrics(model):
+    """The metrics that a model and its layers update by themselves.
+
+    Reads `Layer._metrics` (3.13 to 3.15): `Trainer.metrics` is public but
+    adds what `compile` was given.
+
+    Args:
+        model: A `keras.Model`.
+
+    Returns:
+        A list of `keras.Metric`, as plain Keras would report them.
+    """
+    found = list(model._metrics)
+    for layer in model._flatten_layers(include_self=False):
+        if not isinstance(layer, keras.Model):
+            found.extend(layer.metrics)
+    return list({id(metric): metric for metric in found}.values())
 
 
 def layers_of(model):

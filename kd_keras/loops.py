@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kd_keras import arguments
 from kd_keras import batches
+from kd_keras import keras_hooks
 from kd_keras import objective
 from kd_keras import value_checks
 
@@ -173,12 +174,23 @@ class CheckedLoops:
                 x, y, sample_weight, return_dict=return_dict
             )
 
+    @property
+    def metrics(self):
+        """Keras' metrics, and those that the student updates by itself."""
+        # Keras leaves out those of a model inside another.
+        found = {id(metric): metric for metric in super().metrics}
+        for metric in keras_hooks.own_metrics(self.student):
+            found.setdefault(id(metric), metric)
+        return list(found.values())
+
     def get_metrics_result(self):
         """Returns the logs: what the current phase measures, by name."""
         reported = self._loop.reported.get(self._loop.phase)
+        students = {id(m) for m in keras_hooks.own_metrics(self.student)}
         results = {}
         for metric in self.metrics:
-            if reported is not None and metric.name not in reported:
+            is_silent = reported is not None and metric.name not in reported
+            if is_silent and id(metric) not in students:
                 continue
             result = metric.result()
             if not isinstance(result, dict):

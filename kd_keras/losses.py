@@ -17,6 +17,8 @@ from kd_keras import ops
 
 # Below this deviation exp() cannot overflow float32, however many classes.
 _NEAR = 20.0
+# Temperatures with which float32 can still do.
+_COLDEST, _HOTTEST = 1e-6, 1e6
 
 
 def soft_target_kl_divergence(teacher_logits, student_logits, temperature=1.0):
@@ -161,6 +163,13 @@ class _TemperedLoss(_LogitsLoss):
     def __init__(self, temperature, name, reduction, dtype):
         super().__init__(name, reduction, dtype)
         self.temperature = ops.check_temperature(temperature)
+        if not _COLDEST <= self.temperature <= _HOTTEST:
+            raise ValueError(
+                "At this temperature no digits of the logits are left: it "
+                f"must be from {_COLDEST} to {_HOTTEST}. The limit of large "
+                "temperatures is kd_keras.losses.LogitMatching(). "
+                f"Received: temperature={temperature}"
+            )
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}
@@ -192,8 +201,8 @@ class SoftTargetKLDivergence(_TemperedLoss):
         sample_weight: Optional weights, shape `[batch, ...]`.
 
     Raises:
-        ValueError: If the temperature is not a positive finite number, the
-            dtype is a half-precision one, or the shapes differ.
+        ValueError: If the temperature is not a positive number from 1e-6 to
+            1e6, the dtype is a half-precision one, or the shapes differ.
 
     Example:
 
@@ -243,8 +252,8 @@ class SoftTargetCrossentropy(_TemperedLoss):
         sample_weight: Optional weights, shape `[batch, ...]`.
 
     Raises:
-        ValueError: If the temperature is not a positive finite number, the
-            dtype is a half-precision one, or the shapes differ.
+        ValueError: If the temperature is not a positive number from 1e-6 to
+            1e6, the dtype is a half-precision one, or the shapes differ.
 
     Example:
 
@@ -341,21 +350,19 @@ def _rows(teacher_logits, student_logits):
 def _tempered_kl(teacher_logits, student_logits):
     """KL divergence of rows of logits that are already divided by T.
 
-    The gradient is the fused operation's `q - p`. The value would lose
-    `1e-7 * entropy` as the difference of two cross-entropies: at T = 20 more
-    than the whole of it, once the student has come close. With
-    `d = student_logits - teacher_logits` it is `log(sum(p * exp(d - m)))`,
-    `m = sum(p * d)`, which keeps its digits however small it becomes; but
-    `exp` overflows where the two are far apart, where the difference of the
-    cross-entropies is exact enough.
+    As the difference of two cross-entropies the value would lose
+    `1e-7 * entropy`: at T = 20 more than the whole of it, once the student
+    has come close; and `q - p` would lose `1e-7 * q`. With
+    `d = student_logits - teacher_logits`, centred so that `sum(p * d)` is 0,
+    and `e = exp(d) - 1`, the value is `log(1 + sum(p * e))` and the gradient
+    `p * (e - sum(p * e)) / (1 + sum(p * e))`: both keep their digits however
+    small they become. But `exp` overflows where the two are far apart; there
+    the fused cross-entropy is exact enough.
     """
     teacher_probs = tf.nn.softmax(teacher_logits)
 
     @tf.custom_gradient
     def divergence(student_logits):
-        crossentropy, gradient = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
-            features=student_logits, labels=teacher_probs
-        )
         deviation = student_logits - teacher_logits
         deviation -= tf.reduce_sum(
             teacher_probs * deviation, axis=-1, keepdims=True
@@ -363,17 +370,24 @@ def _tempered_kl(teacher_logits, student_logits):
 
         def near():
             excess = teacher_probs * tf.math.expm1(deviation)
-            return tf.math.log1p(tf.reduce_sum(excess, axis=-1))
+            total = tf.reduce_sum(excess, axis=-1, keepdims=True)
+            gradient = (excess - teacher_probs * total) / (1.0 + total)
+            return tf.math.log1p(total[:, 0]), gradient
 
         def far():
+            crossentropy, gradient = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
+                features=student_logits, labels=teacher_probs
+            )
             entropy, _ = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
                 features=teacher_logits, labels=teacher_probs
             )
-            return crossentropy - entropy
+            return crossentropy - entropy, gradient
 
         is_near = tf.reduce_max(tf.abs(deviation)) < _NEAR
+        values, gradient = tf.cond(is_near, near, far)
         # Never negative but for rounding.
-        values = tf.nn.relu(tf.cond(is_near, near, far))
-        return values, lambda upstream: upstream[:, tf.newaxis] * gradient
+        return tf.nn.relu(
+            values
+        ), lambda upstream: upstream[:, tf.newaxis] * gradient
 
     return divergence(student_logits)

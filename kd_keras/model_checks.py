@@ -112,6 +112,29 @@ def check_gives_logits(model, who, distilled=None):
             )
 
 
+def check_classes(shape):
+    """Raises unless a shape is that of logits of at least two classes.
+
+    Args:
+        shape: Shape of an output of the student.
+
+    Raises:
+        ValueError: Naming the shape and the mend.
+    """
+    shape = None if getattr(shape, "rank", 0) is None else tuple(shape)
+    if shape is None or len(shape) < 2 or shape[-1] is None:
+        raise ValueError(
+            "The student must give logits of shape [batch, ..., num_classes] "
+            f"with a known number of classes. Received: {shape}"
+        )
+    if shape[-1] < 2:
+        raise ValueError(
+            "The student has a single output unit, and a softmax needs two "
+            "classes. For a logit z of a binary problem use the two logits "
+            f"[0, z]. Received logits of shape {shape}."
+        )
+
+
 def check_fits(student, teacher):
     """Raises if a teacher is seen to have other inputs or classes.
 

@@ -27,8 +27,8 @@ class Terms:
         hard_loss: The hard term before its weight, or None.
         soft_loss: The soft term before its weight, with `T**2`, or None.
         targets: The `batches.Targets`.
-        soft_targets: For each output None, or a function of the temperature
-            that gives the teacher's logits; None if there are none at hand.
+        soft_targets: For each output None, or a `teachers.LogitsAt`; None
+            altogether if there are none at hand.
         seen: Arguments for `value_checks.ValueChecks.record`.
     """
 
@@ -69,8 +69,8 @@ def soft_targets(distiller, batch, logits, training=True):
             teacher only for fidelity metrics or where nothing else is left.
 
     Returns:
-        For each output a function that takes a temperature and gives the
-        teacher's logits, or None; None altogether if there are none at hand.
+        For each output a `teachers.LogitsAt`, or None; None altogether if
+        there are none at hand.
 
     Raises:
         ValueError: If a teacher is needed and missing, or its logits do not
@@ -79,8 +79,7 @@ def soft_targets(distiller, batch, logits, training=True):
     if batch.teacher_logits is not None:
         what = "stored teacher_logits"
         found = keras.tree.map_structure(
-            lambda leaf: _always(tf.stop_gradient(tf.convert_to_tensor(leaf))),
-            batch.teacher_logits,
+            teachers.constant, batch.teacher_logits
         )
     else:
         only_soft = keras_hooks.compiled_loss(distiller) is None
@@ -134,7 +133,7 @@ def terms(distiller, batch, logits, targets_at, training=True):
     losses = soft_losses(distiller, logits)
     for output, loss in zip(outputs, losses, strict=True):
         if loss is not None:
-            _check_logits(output)
+            model_checks.check_classes(output.shape)
     targets = batches.targets_for(
         batch,
         logits,
@@ -157,7 +156,7 @@ def terms(distiller, batch, logits, targets_at, training=True):
     hard_loss = None
     if training:
         if hard is not None and targets.labels is not None:
-            hard_loss = hard(targets.labels, logits, targets.hard_weight)
+            hard_loss = _cast(hard(targets.labels, logits, targets.hard_weight))
         loss = _objective(distiller, hard_loss, soft_loss)
     elif hard is None:
         loss = soft_loss + _additional(distiller)
@@ -173,9 +172,7 @@ def terms(distiller, batch, logits, targets_at, training=True):
         soft_loss=soft_loss,
         targets=targets,
         soft_targets=targets_at,
-        seen=_seen(distiller, batch, targets, soft_logits, losses, outputs)
-        if training
-        else {"bad_label": targets.bad_label},
+        seen=_seen(distiller, batch, targets, soft_logits, losses, outputs),
     )
 
 
@@ -215,10 +212,6 @@ def update_metrics(distiller, logits, found):
     return reported
 
 
-def _always(tensor):
-    return lambda temperature: tensor
-
-
 def _like(logits_at, output, what):
     """Makes sure that nothing is broadcast to the student's shape."""
     return lambda temperature: ops.without_broadcasting(
@@ -226,19 +219,10 @@ def _like(logits_at, output, what):
     )
 
 
-def _check_logits(output):
-    shape = output.shape
-    if shape.rank is None or shape.rank < 2 or shape[-1] is None:
-        raise ValueError(
-            "The student must give logits of shape [batch, ..., num_classes] "
-            f"with a known number of classes. Received: {shape}"
-        )
-    if shape[-1] < 2:
-        raise ValueError(
-            "The student has a single output unit, and a softmax needs two "
-            "classes. For a logit z of a binary problem use the two logits "
-            f"[0, z]. Received logits of shape {shape}."
-        )
+def _cast(loss):
+    """Terms are added in float32, or in float64 where Keras computes in it."""
+    is_double = keras.config.floatx() == "float64"
+    return tf.cast(loss, tf.float64 if is_double else tf.float32)
 
 
 def _check_labels(labels, phase):
@@ -257,14 +241,18 @@ def _weighted_sum(distiller, logits, losses, soft_logits, outputs, targets):
         weights = [None] * len(outputs)
     else:
         weights = batches.match(
-            weights, logits, output_names(distiller), "loss_weights", True
+            batches.only(weights, logits),
+            logits,
+            output_names(distiller),
+            "loss_weights",
+            partial=True,
         )
     total = 0.0
     for loss, target, output, weight, sample_weight in zip(
         losses, soft_logits, outputs, weights, targets.soft_weights, strict=True
     ):
         if loss is not None:
-            value = tf.cast(loss(target, output, sample_weight), tf.float32)
+            value = _cast(loss(target, output, sample_weight))
             total += value if weight is None else value * weight
     return total
 
@@ -285,7 +273,7 @@ def _objective(distiller, hard_loss, soft_loss):
 def _additional(distiller):
     """Regularisers and `add_loss`, divided by the number of replicas."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    values = [tf.cast(tf.reduce_sum(v), tf.float32) for v in distiller.losses]
+    values = [_cast(tf.reduce_sum(value)) for value in distiller.losses]
     return tf.add_n(values) / replicas if values else 0.0
 
 

@@ -5,8 +5,10 @@ A teacher is a `keras.Model`, any other callable, an `EnsembleTeacher`, a
 inference mode and is never changed.
 """
 
+import dataclasses
 import inspect
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -17,6 +19,24 @@ from kd_keras import ops
 # The logarithm of a probability that underflowed is that of about the
 # smallest normal float32 instead of minus infinity.
 _SMALLEST = 1.2e-38
+
+
+@dataclasses.dataclass(frozen=True)
+class LogitsAt:
+    """What a teacher has to say of one output, once it has run.
+
+    Attributes:
+        shape: Shape of the logits, `[batch, ..., num_classes]`.
+        compute: Function of a temperature that gives the logits for use at
+            that temperature, as constants. It does not run the teacher again.
+    """
+
+    shape: tf.TensorShape
+    compute: Callable[[float], tf.Tensor]
+
+    def __call__(self, temperature):
+        """Returns the logits for use at a temperature."""
+        return self.compute(temperature)
 
 
 class EnsembleTeacher:
@@ -186,23 +206,21 @@ def as_teacher(teacher):
             "kd_keras.load_teacher(path) returns. "
             f"Received: {teacher!r} of type {type(teacher).__name__}"
         )
-    if isinstance(teacher, keras.Layer) and not teacher.built:
-        raise ValueError(
-            f"The teacher {teacher.name!r} has no weights yet. Train or load "
-            "it first, or call it on a batch of data."
+    if isinstance(teacher, keras.Model) and not teacher.built:
+        _refuse_unbuilt(teacher)
+    owner = getattr(teacher, "__self__", None)
+    if isinstance(owner, keras.Model) and getattr(
+        teacher, "__name__", ""
+    ).startswith("predict"):
+        raise TypeError(
+            f"`{teacher.__name__}` of a model runs outside of the training "
+            "step. Pass the model itself: it is run in inference mode."
         )
     return teacher
 
 
 def depends_on_temperature(teacher):
-    """Whether a teacher's logits are those of one temperature only.
-
-    Args:
-        teacher: A teacher, or None.
-
-    Returns:
-        True for an arithmetic ensemble and for an ensemble with one inside.
-    """
+    """Whether a teacher's logits are those of one temperature only."""
     return getattr(teacher, "depends_on_temperature", False)
 
 
@@ -225,14 +243,7 @@ def models_of(teacher):
 
 
 def check_gives_logits(teacher):
-    """Raises if a teacher is seen to give probabilities.
-
-    Args:
-        teacher: A teacher.
-
-    Raises:
-        ValueError: Naming the function in which the model ends.
-    """
+    """Raises `ValueError` if a teacher is seen to give probabilities."""
     if isinstance(teacher, EnsembleTeacher):
         for member in teacher.members:
             check_gives_logits(member)
@@ -241,14 +252,7 @@ def check_gives_logits(teacher):
 
 
 def is_known(teacher):
-    """Whether it is seen, without a call, that a teacher gives logits.
-
-    Args:
-        teacher: A teacher.
-
-    Returns:
-        False for a callable and for a model that shows no graph.
-    """
+    """Whether it is seen, without a call, that a teacher gives logits."""
     if isinstance(teacher, EnsembleTeacher):
         return all(is_known(member) for member in teacher.members)
     if isinstance(teacher, ProbabilityTeacher):
@@ -263,7 +267,8 @@ def call(teacher, x, like=None):
         teacher: A model or callable.
         x: A batch of inputs.
         like: Structure of outputs that is wanted. If it is a dict, a dict
-            of outputs is not unwrapped but cut to the keys they share.
+            of outputs is not unwrapped but cut to the keys they share; if it
+            is a list, a list of one is not unwrapped.
 
     Returns:
         The logits, in the structure in which the teacher gives them. A dict
@@ -273,10 +278,18 @@ def call(teacher, x, like=None):
         ValueError: If the outputs are a dict in which the logits cannot be
             told from the rest.
     """
+    is_unbuilt = isinstance(teacher, keras.Layer) and not teacher.built
     if _takes_training(teacher):
         outputs = teacher(x, training=False)
     else:
         outputs = teacher(x)
+    if is_unbuilt and teacher.weights:
+        _refuse_unbuilt(teacher)
+    if outputs is None:
+        raise ValueError(f"The teacher returned None. Received: {teacher!r}")
+    if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
+        if not isinstance(like, (list, tuple)):
+            return outputs[0]
     if not isinstance(outputs, dict):
         return outputs
     if isinstance(like, dict) and set(outputs) & set(like):
@@ -301,26 +314,32 @@ def forward(teacher, x, like=None):
         like: Structure of outputs that is wanted, as in `call`.
 
     Returns:
-        A structure like the teacher's outputs; each leaf is a function that
-        takes a temperature and gives the logits,
-        `[batch, ..., num_classes]`, as constants. The functions do not run
-        the teacher again.
+        A structure like the teacher's outputs with a `LogitsAt` for each.
     """
     if not isinstance(teacher, EnsembleTeacher):
-        logits = keras.tree.map_structure(
-            tf.stop_gradient, call(teacher, x, like)
-        )
-        return keras.tree.map_structure(
-            lambda tensor: lambda temperature: tensor, logits
-        )
+        return keras.tree.map_structure(constant, call(teacher, x, like))
     members = [forward(member, x, like) for member in teacher.members]
     return keras.tree.map_structure(
-        lambda *outputs: (
+        lambda *outputs: LogitsAt(
+            outputs[0].shape,
             lambda temperature: teacher.combine(
                 [logits_at(temperature) for logits_at in outputs], temperature
-            )
+            ),
         ),
         *members,
+    )
+
+
+def constant(logits):
+    """Logits that are the same for every temperature, as `LogitsAt`."""
+    logits = tf.stop_gradient(tf.convert_to_tensor(logits))
+    return LogitsAt(logits.shape, lambda temperature: logits)
+
+
+def _refuse_unbuilt(teacher):
+    raise ValueError(
+        f"The teacher {teacher.name!r} has no weights yet. Train or load it "
+        "first, or call it on a batch of data."
     )
 
 

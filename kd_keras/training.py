@@ -198,8 +198,8 @@ def summarise(rows, sizes):
         [
             comparison.format_table(header, table),
             "",
-            f"Mean ± standard deviation over {num_seeds} seeds; "
-            f"{num_examples} test examples; agreement with the seed's teacher.",
+            f"Mean ± standard deviation, number of seeds: {num_seeds}. Test "
+            f"examples: {num_examples}. Agreement: with the seed's teacher.",
             comparison.verdict(
                 errors["hard labels"], errors["distilled"], num_examples
             ),

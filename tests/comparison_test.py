@@ -37,7 +37,7 @@ class ComparisonTest(tf.test.TestCase):
         worse = comparison.verdict([20, 22, 21], [30, 31, 32], 500)
         self.assertIn("adds 10.0 errors to 21.0", worse)
         noise = comparison.verdict([20, 31, 25], [30, 21, 24], 500)
-        self.assertIn("inside the noise: +0.3 of 25.3", noise)
+        self.assertIn("is +0.3 of 25.3 errors", noise)
         self.assertIn(
             "nothing can be said", comparison.verdict([20], [10], 500)
         )

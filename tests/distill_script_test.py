@@ -1,12 +1,13 @@
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 
 import tensorflow as tf
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).absolute().parent.parent
 
 
 def _run(*flags, **env):
@@ -63,20 +64,47 @@ class DistillScriptTest(tf.test.TestCase):
         self.assertIn("python -m scripts.distill", done.stdout)
 
     def test_mistakes_are_one_line(self):
+        output_dir = f"--output_dir={self.folder}/run"
         for flags, message in (
             ((), "output_dir"),
-            (("--output_dir=x", "--temperature=0"), "positive finite"),
-            (("--output_dir=x", "--soft_weight=2"), "from 0"),
-            (("--output_dir=x", "--seeds=0"), "seeds"),
-            (("--output_dir=x", "--student_units=big"), "student_units"),
-            (("--output_dir=x", "--dataset=digit"), "digits"),
-            (("--output_dir=x", "surplus"), "surplus"),
+            ((output_dir, "--temperature=0"), "positive finite"),
+            ((output_dir, "--soft_weight=2"), "from 0"),
+            ((output_dir, "--seeds=0"), "seeds"),
+            ((output_dir, "--student_units=big"), "student_units"),
+            ((output_dir, "--dataset=digit"), "digits"),
+            ((output_dir, "surplus"), "surplus"),
         ):
             with self.subTest(flags):
                 done = _run(*flags, f"--data_dir={self.folder}/data")
                 self.assertNotEqual(done.returncode, 0)
                 self.assertNotIn("Traceback", done.stderr + done.stdout)
                 self.assertIn(message, done.stderr + done.stdout)
+
+    def test_interrupted(self):
+        """Ctrl-C and a polite kill end in a line and leave nothing."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "scripts.distill",
+                    f"--data_dir={self.folder}/data",
+                    f"--output_dir={self.folder}/runs/interrupted",
+                ],
+                cwd=ROOT,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "hard labels" in line:
+                    process.send_signal(number)
+            self.assertNotEqual(process.wait(60), 0)
+            process.stderr.close()
+            self.assertIn("distill: interrupted", lines[-1])
+            self.assertNotIn("Traceback", "".join(lines))
+            self.assertEqual(os.listdir(self.folder + "/runs"), [])
 
 
 if __name__ == "__main__":

@@ -121,13 +121,44 @@ class ConstructorTest(tf.test.TestCase, parameterized.TestCase):
             D(student=reference.mlp(0), teacher=reference.mlp(1, num_inputs=7))
 
     def test_single_output_unit(self):
-        distiller = D(
-            student=reference.mlp(0, num_classes=1),
-            teacher=reference.mlp(1, num_classes=1),
-        )
+        with self.assertRaisesRegex(ValueError, r"two logits\s+\[0, z\]"):
+            D(student=reference.mlp(0, num_classes=1))
+
+        class Student(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(1)
+
+            def call(self, inputs):
+                return self.dense(inputs)
+
+        distiller = D(student=Student(), teacher=reference.mlp(1))
         distiller.compile("sgd", "mse")
         with self.assertRaisesRegex(ValueError, r"two logits\s+\[0, z\]"):
             distiller.fit(np.zeros((4, 3)), np.zeros(4), verbose=0)
+
+    def test_student_cannot_be_replaced(self):
+        distiller = D(student=reference.mlp(0))
+        with self.assertRaisesRegex(AttributeError, "keeps its student"):
+            distiller.student = reference.mlp(1)
+
+    def test_structure_of_the_soft_loss(self):
+        loss = kd_keras.losses.LogitMatching()
+        for soft_loss in ({"a": loss}, [loss], [loss, loss]):
+            with self.assertRaisesRegex(ValueError, "have the structure"):
+                D(student=reference.mlp(0), soft_loss=soft_loss)
+
+    @parameterized.parameters(
+        (keras.losses.KLDivergence(),),
+        (keras.losses.CategoricalCrossentropy(from_logits=True),),
+    )
+    def test_a_soft_loss_of_probabilities_is_warned_of(self, soft_loss):
+        with self.assertWarnsRegex(UserWarning, "SoftTargetKLDivergence"):
+            D(student=reference.mlp(0), soft_loss=soft_loss)
+
+    def test_predict_is_no_teacher(self):
+        with self.assertRaisesRegex(TypeError, "Pass the model itself"):
+            D(student=reference.mlp(0), teacher=reference.mlp(1).predict)
 
     @parameterized.product(
         model=(
@@ -285,6 +316,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         ("wider", "have the shape"),
         ("rank", "have the shape"),
         ("list", "have the structure"),
+        ("one", "have the structure"),
         ("dict", "have the structure"),
         ("shorter", "have the shape"),
     )
@@ -293,6 +325,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
             "wider": np.zeros((20, 5), "float32"),
             "rank": np.zeros((20, 1, 4), "float32"),
             "list": (self.v, self.v),
+            "one": (self.v,),
             "dict": {"a": self.v, "b": self.v},
             "shorter": self.v[:1],
         }[fault]
@@ -343,6 +376,15 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
             "nothing is called 'logits'",
             (self.x, self.y),
             teacher=lambda x: {"a": x, "b": x},
+        )
+        self.assertRefused(
+            "returned None", (self.x, self.y), teacher=lambda x: None
+        )
+        # The message shows the shapes that came.
+        self.assertRefused(
+            r"Received: \(\(\w+, 3\), \(\w+, 3\)\)",
+            (self.x, self.y),
+            teacher=lambda x: (x, x),
         )
 
     def test_no_labels(self):
@@ -486,6 +528,17 @@ class ValuesTest(tf.test.TestCase, parameterized.TestCase):
             lambda x: tf.nn.softmax(model(x)),
             how,
         )
+
+    def test_probabilities_in_evaluation(self):
+        model = reference.mlp(1)
+        distiller = D(
+            student=reference.mlp(2),
+            teacher=lambda x: tf.nn.softmax(model(x)),
+            fidelity_metrics=[kd_keras.metrics.PredictiveKLDivergence()],
+        )
+        distiller.compile("sgd", reference.from_logits())
+        with self.assertRaisesRegex(ValueError, "steps of evaluation"):
+            distiller.evaluate(self.x, self.y, verbose=0)
 
     def test_stored_probabilities(self):
         p = tf.nn.softmax(reference.mlp(1)(self.x)).numpy().astype("float16")

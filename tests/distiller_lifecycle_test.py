@@ -138,6 +138,29 @@ class SaveTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(loaded(self.x), distiller(self.x))
 
 
+class FloatxTest(tf.test.TestCase):
+    def test_float64(self):
+        x, y, _ = reference.data()
+        for setting in (keras.config.set_floatx, keras.config.set_dtype_policy):
+            setting("float64")
+            self.addCleanup(setting, "float32")
+        student, teacher = reference.mlp(2), reference.mlp(1)
+        v, z = teacher(x).numpy(), student(x).numpy()
+        self.assertEqual(z.dtype, np.float64)
+        distiller = _compiled(
+            student,
+            teacher,
+            keras.optimizers.SGD(0.0),
+            soft_loss=kd_keras.losses.SoftTargetKLDivergence(
+                4.0, dtype="float64"
+            ),
+        )
+        logs = distiller.fit(x, y, 20, verbose=0).history
+        hard = reference.crossentropy(y, z).mean()
+        soft = 16 * reference.kl(v, z, 4.0).mean()
+        self.assertAllClose(logs["loss"][0], 0.1 * hard + 0.9 * soft, 1e-12)
+
+
 class ResumeTest(tf.test.TestCase):
     def test_backup_and_restore(self):
         """A run that breaks and starts again ends as the unbroken one."""
@@ -195,6 +218,24 @@ class ExportTest(tf.test.TestCase):
         shapes = variables.get_variable_to_shape_map().values()
         largest = max(np.prod(v.shape) for v in student.variables)
         self.assertLessEqual(max(np.prod(shape) for shape in shapes), largest)
+
+    def test_names_of_several_inputs(self):
+        inputs = [keras.Input((3,), name=name) for name in ("a", "b")]
+        hidden = keras.layers.Concatenate()(inputs)
+        student = keras.Model(inputs, keras.layers.Dense(4)(hidden))
+        x, y, _ = reference.data()
+        teacher = reference.mlp(1)
+        distiller = _compiled(student, lambda x: teacher(x[0]))
+        distiller.fit([x, 2 * x], y, verbose=0)
+        path = os.path.join(self.get_temp_dir(), "two_inputs")
+        distiller.export(path)
+        signature = tf.saved_model.load(path).signatures["serving_default"]
+        self.assertAllClose(
+            signature(a=tf.constant(x), b=tf.constant(2 * x))["logits"],
+            student([x, 2 * x]),
+            1e-6,
+            1e-6,
+        )
 
     def test_subclassed_student_remembers_its_inputs(self):
         x, y, _ = reference.data()

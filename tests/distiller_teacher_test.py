@@ -265,6 +265,12 @@ class KindsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTeaches(lambda x: [self.model(x)])
         self.assertTeaches(lambda x: self.model(2 * x), self.model(2 * self.x))
 
+    def test_layers_without_weights(self):
+        self.assertTeaches(keras.layers.Lambda(lambda x: self.model(x)))
+        # An unbuilt layer with weights would teach what it was born with.
+        with self.assertRaisesRegex(ValueError, "has no weights yet"):
+            self.assertTeaches(keras.layers.Dense(4))
+
     def test_callable_in_training_mode_is_told_not_to(self):
         delicate = _delicate(1)
         expected = delicate(self.x, training=False)
@@ -360,7 +366,38 @@ class KindsTest(tf.test.TestCase, parameterized.TestCase):
         )
 
 
+class CountingStudent(keras.Model):
+    """Updates a metric of its own, as do its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4, kernel_initializer="ones")
+        self.seen = keras.metrics.Sum(name="seen")
+
+    def call(self, inputs):
+        self.seen.update_state(keras.ops.mean(inputs**2))
+        return self.dense(inputs)
+
+
 class EvaluationTest(tf.test.TestCase):
+    def test_metrics_of_the_student_itself(self):
+        x, y, _ = reference.data()
+        student = CountingStudent()
+        distiller = _compiled(student, reference.mlp(1))
+        plain = CountingStudent()
+        plain.compile("sgd", reference.from_logits())
+        logs = [
+            model.fit(x, y, 20, epochs=3, verbose=0).history["seen"]
+            for model in (distiller, plain)
+        ]
+        self.assertAllClose(*logs)
+        self.assertAllClose(logs[0][2], (x**2).mean())
+        results = [
+            model.evaluate(x, y, verbose=0, return_dict=True)["seen"]
+            for model in (distiller, plain)
+        ]
+        self.assertEqual(*results)
+
     def test_equals_plain_keras(self):
         x, y, weights = reference.data()
         keras.utils.set_random_seed(0)

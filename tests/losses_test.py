@@ -38,11 +38,11 @@ class GradientTest(tf.test.TestCase, parameterized.TestCase):
         expected = temperature * (q - p) / len(v)
         bound = 3e-6 * np.linalg.norm(expected)
         bound += 5e-7 * np.linalg.norm(temperature * q / len(v))
-        for loss in (
-            losses.SoftTargetKLDivergence(temperature),
-            losses.SoftTargetCrossentropy(temperature),
+        for kind in (
+            losses.SoftTargetKLDivergence,
+            losses.SoftTargetCrossentropy,
         ):
-            gradient = _gradient(loss, v, z)
+            gradient = _gradient(kind(temperature), v, z)
             self.assertTrue(np.all(np.isfinite(gradient)))
             self.assertLess(np.linalg.norm(gradient - expected), bound)
 
@@ -63,6 +63,18 @@ class GradientTest(tf.test.TestCase, parameterized.TestCase):
                 step[i] = 1e-5
                 difference = summed(v, z + step) - summed(v, z - step)
                 self.assertAllClose(gradient[i], difference / 2e-5, 1e-6, 1e-8)
+
+    @parameterized.parameters(100.0, 1e4, 1e6)
+    def test_keeps_its_digits_at_high_temperatures(self, temperature):
+        """Where `q - p` in float32 has few or none left."""
+        v, z = _logits(10, 3.0)
+        gradient = _gradient(losses.SoftTargetKLDivergence(temperature), v, z)
+        exact = _gradient(
+            losses.SoftTargetKLDivergence(temperature, dtype="float64"),
+            v.astype("float64"),
+            z.astype("float64"),
+        )
+        self.assertAllClose(gradient, exact, 1e-5, 1e-7)
 
     def test_logit_matching(self):
         v, z = _logits(10, 3.0, dtype="float64")
@@ -288,6 +300,9 @@ class LossClassTest(tf.test.TestCase, parameterized.TestCase):
         ):
             for temperature in (0, -2.0, float("nan"), float("inf"), "hot"):
                 with self.assertRaisesRegex(ValueError, "positive finite"):
+                    kind(temperature)
+            for temperature in (1e-7, 1e7):
+                with self.assertRaisesRegex(ValueError, "LogitMatching"):
                     kind(temperature)
         with self.assertRaisesRegex(ValueError, "float32 or float64"):
             losses.LogitMatching(dtype="float16")

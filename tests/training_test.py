@@ -147,7 +147,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         ]
         mean, spread = np.mean(errors), np.std(errors, ddof=1)
         self.assertIn(f"{mean:.1f} ± {spread:.1f}", text)
-        self.assertIn("500 test examples", text)
+        self.assertIn("Test examples: 500", text)
         self.assertRegex(text, "inside the noise|removes|adds")
 
     def test_existing_output_is_kept(self):
