@@ -34,7 +34,6 @@ THIRD_PARTY = {
 # or by name. `package.*` is a package and all of its modules.
 UNREAD_IMPORTS = {
     "tests/datasets_loading_test.py": "kd_keras.models",
-    "tests/distill_script_test.py": "scripts.distill",
     "tests/docs_test.py": "kd_keras.*",
     "tests/layering_test.py": "kd_keras",
     "tests/readme_test.py": "kd_keras",
