@@ -160,9 +160,12 @@ def match(structure, logits, output_names, what, partial=False):
             return leaves
     elif not isinstance(logits, dict) and len(leaves) == num_outputs:
         return leaves
+    hint = ""
+    if isinstance(structure, dict) and "label" in structure:
+        hint = f". The keys of stored targets are {STORED_KEYS}."
     raise ValueError(
         f"The {what} must have the structure of the student's outputs, "
-        f"{_sketch(logits)}. Received: {_sketch(structure)}"
+        f"{_sketch(logits)}. Received: {_sketch(structure)}{hint}"
     )
 
 
@@ -226,9 +229,12 @@ def targets_for(batch, logits, output_names, distilled, class_weight=None):
         _align(weight, rank)
         for weight, rank in zip(weights, ranks, strict=True)
     ]
+    # One-hot labels and values have no mask: theirs are Keras' own weights.
     hard_weights = [
-        weight if mask is None else mask if soft is None else mask * soft
-        for weight, mask, soft in zip(weights, masks, soft_weights, strict=True)
+        weight if mask is None else mask * (1.0 if aligned is None else aligned)
+        for weight, aligned, mask in zip(
+            weights, soft_weights, masks, strict=True
+        )
     ]
     has_weights = any(weight is not None for weight in hard_weights)
     return Targets(

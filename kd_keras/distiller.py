@@ -48,8 +48,10 @@ class Distiller(loops.CheckedLoops, keras.Model):
             `[batch, ..., num_classes]`, or a structure of such outputs.
         teacher: `keras.Model`, any callable that gives logits of the same
             shape for the same inputs, a list of these (an arithmetic
-            ensemble), `kd_keras.EnsembleTeacher`, or None if the data brings
-            the teacher's logits. Defaults to `None`.
+            ensemble), `kd_keras.EnsembleTeacher`,
+            `kd_keras.ProbabilityTeacher`, what `kd_keras.load_teacher` gives,
+            or None if the data brings the teacher's logits. Defaults to
+            `None`.
         temperature: Positive float, dimensionless, of the default soft loss.
             Defaults to `4.0`.
         soft_weight: Weight of the soft term, from 0 to 1; the hard term gets
@@ -67,12 +69,16 @@ class Distiller(loops.CheckedLoops, keras.Model):
 
     Data: `(x, y)`, `(x, y, sample_weight)`, `x` alone at `soft_weight=1`, or
     `(x, {"label": y, "teacher_logits": v})`, where the teacher is not called.
-    A negative label means "no label". `sample_weight` and `class_weight`
-    weigh both terms.
+    A negative label means "no label"; one-hot labels have no such mark, use
+    `sample_weight`. `sample_weight` and `class_weight` weigh both terms, and
+    a mask of the student's logits applies to both as Keras applies it to one.
+    With several outputs there is one soft term for each, and `loss_weights`
+    weigh both terms of their output.
 
     Logs: `loss`, the whole objective; `hard_loss` and `soft_loss`, its terms
     before `soft_weight`, the latter with `T**2`; the compiled metrics. In
-    evaluation `loss` is what plain Keras reports for the student.
+    evaluation `loss` is what plain Keras reports for the student, or the soft
+    loss if `compile` was given no loss.
 
     Raises:
         TypeError: If student, teacher or soft loss is not what it has to be.
@@ -172,6 +178,15 @@ class Distiller(loops.CheckedLoops, keras.Model):
         """Temperature of the soft loss; None if there is no single one."""
         return getattr(self.soft_loss, "temperature", None)
 
+    @temperature.setter
+    def temperature(self, temperature):
+        if self._given_soft_loss:
+            raise AttributeError(
+                "The `soft_loss` that was given holds its own temperature."
+            )
+        self._untracked.soft_loss = losses.SoftTargetKLDivergence(temperature)
+        self._trace_anew()
+
     @property
     def output_names(self):
         """Names of the student's outputs, by which Keras names its logs."""
@@ -179,7 +194,9 @@ class Distiller(loops.CheckedLoops, keras.Model):
 
     def call(self, inputs, training=None):
         """Returns the student's logits."""
-        return self.student(inputs, training=training)
+        logits = self.student(inputs, training=training)
+        self._note_inputs(inputs)
+        return logits
 
     def train_step(self, data):
         """One step of training on one batch.
@@ -194,7 +211,7 @@ class Distiller(loops.CheckedLoops, keras.Model):
         with tf.GradientTape() as tape:
             logits = self.student(batch.x, training=True)
             with tape.stop_recording():
-                soft_targets = objective.soft_targets(self, batch, logits)
+                soft_targets = objective.find_soft_targets(self, batch, logits)
             terms = objective.terms(self, batch, logits, soft_targets)
             loss = self.optimizer.scale_loss(terms.loss)
         self._note_inputs(batch.x)
@@ -219,7 +236,7 @@ class Distiller(loops.CheckedLoops, keras.Model):
         """
         batch = batches.unpack(data)
         logits = self.student(batch.x, training=False)
-        soft_targets = objective.soft_targets(
+        soft_targets = objective.find_soft_targets(
             self, batch, logits, training=False
         )
         terms = objective.terms(
@@ -240,7 +257,8 @@ class Distiller(loops.CheckedLoops, keras.Model):
                 `keras.Model.export`.
 
         Raises:
-            FileExistsError: If there is something at `filepath`.
+            FileExistsError: If there is something where a SavedModel is to
+                be written, unless with `overwrite=True`.
         """
         if format != "tf_saved_model":
             return self.student.export(filepath, format=format, **kwargs)

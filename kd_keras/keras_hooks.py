@@ -33,6 +33,24 @@ def warn_if_unchecked():
         )
 
 
+def is_compiled_built(model):
+    """Whether the compiled loss and metrics have made their variables.
+
+    Reads `Trainer._compile_loss` and `Trainer._compile_metrics` (3.13 to
+    3.15): they are built by the first labels, which may come after batches
+    without, and TensorFlow lets a step make variables only when it is traced
+    for the first time.
+
+    Args:
+        model: A compiled `keras.Model`.
+
+    Returns:
+        True if there is nothing left to build.
+    """
+    parts = (model._compile_loss, model._compile_metrics)
+    return all(part is None or part.built for part in parts)
+
+
 def compiled_loss(model):
     """The loss that `compile` was given, resolved, or None.
 

@@ -14,11 +14,15 @@ from kd_keras import value_checks
 
 
 class CheckedLoops:
-    """`fit`, `evaluate` and their logs, for a `keras.Model` with terms.
+    """`fit`, `evaluate` and their logs: the outer loops of the Distiller.
 
-    Turns class weights into sample weights, raises for bad values before
-    anything can be made of a spoilt model, and reports of each phase what it
-    measured and nothing else.
+    Passes class weights to the step, raises for bad values before anything
+    can be made of a spoilt model, and reports of each phase ("training" or
+    "evaluation") what it measured and nothing else.
+
+    Each phase has its `ValueChecks`. They are reset when a loop begins and
+    read when it ends: those of training at the end of each epoch, by a
+    callback in front of all others, or before the validation of that epoch.
     """
 
     def __init__(self, **kwargs):
@@ -38,7 +42,7 @@ class CheckedLoops:
 
     @property
     def class_weight(self):
-        """The class weights of the current `fit`, or None."""
+        """The class weights of the last `fit`, or None."""
         return self._loop.class_weight
 
     def fit(
@@ -91,6 +95,7 @@ class CheckedLoops:
             validation_data = (val_x, val_y, weight)
         checks = self._loop.checks["training"]
         checks.reset()
+        self._let_build("training")
         with (
             self._phase("training"),
             value_checks.checked_first(callbacks, checks) as callbacks,
@@ -195,6 +200,12 @@ class CheckedLoops:
             result = metric.result()
             if not isinstance(result, dict):
                 result = {metric.name: result}
+            twice = set(result) & set(results)
+            if twice and metric in keras.tree.flatten(self.fidelity_metrics):
+                raise ValueError(
+                    f"Two metrics are called {metric.name!r}. Give the "
+                    "fidelity metric another name."
+                )
             results.update(result)
         return results
 
@@ -216,6 +227,8 @@ class CheckedLoops:
                 tracker.update_state(value * replicas, sample_weight=size)
                 reported.add(tracker.name)
         reported |= objective.update_metrics(self, logits, terms)
+        # Known when the step is traced. Where it was traced for other data
+        # since, Keras finds that the names differ and takes the step's logs.
         self._loop.reported[phase] = reported
         with self._phase(phase):
             return self.get_metrics_result()
@@ -240,6 +253,14 @@ class CheckedLoops:
         if self.test_function is not None:
             self.make_test_function(force=True)
 
+    def _let_build(self, phase):
+        """Drops a step that labels, coming later, could not build upon."""
+        if self.compiled and not keras_hooks.is_compiled_built(self):
+            if phase == "training":
+                self.train_function = None
+            else:
+                self.test_function = None
+
     @contextlib.contextmanager
     def _phase(self, phase):
         """Makes the logs those of a phase; `fit` calls `evaluate`."""
@@ -254,6 +275,7 @@ class CheckedLoops:
         """Raises for bad values that were met inside."""
         checks = self._loop.checks[phase]
         checks.reset()
+        self._let_build(phase)
         # Keras 3.13 does not before a single batch, newer ones do.
         self.reset_metrics()
         with self._phase(phase):

@@ -18,7 +18,7 @@ from kd_keras import ops
 # Below this deviation exp() cannot overflow float32, however many classes.
 _NEAR = 20.0
 # Temperatures with which float32 can still do.
-_COLDEST, _HOTTEST = 1e-6, 1e6
+_COLDEST, _HOTTEST = 1e-5, 1e6
 
 
 def soft_target_kl_divergence(teacher_logits, student_logits, temperature=1.0):
@@ -201,7 +201,7 @@ class SoftTargetKLDivergence(_TemperedLoss):
         sample_weight: Optional weights, shape `[batch, ...]`.
 
     Raises:
-        ValueError: If the temperature is not a positive number from 1e-6 to
+        ValueError: If the temperature is not a positive number from 1e-5 to
             1e6, the dtype is a half-precision one, or the shapes differ.
 
     Example:
@@ -252,7 +252,7 @@ class SoftTargetCrossentropy(_TemperedLoss):
         sample_weight: Optional weights, shape `[batch, ...]`.
 
     Raises:
-        ValueError: If the temperature is not a positive number from 1e-6 to
+        ValueError: If the temperature is not a positive number from 1e-5 to
             1e6, the dtype is a half-precision one, or the shapes differ.
 
     Example:
@@ -355,9 +355,10 @@ def _tempered_kl(teacher_logits, student_logits):
     has come close; and `q - p` would lose `1e-7 * q`. With
     `d = student_logits - teacher_logits`, centred so that `sum(p * d)` is 0,
     and `e = exp(d) - 1`, the value is `log(1 + sum(p * e))` and the gradient
-    `p * (e - sum(p * e)) / (1 + sum(p * e))`: both keep their digits however
-    small they become. But `exp` overflows where the two are far apart; there
-    the fused cross-entropy is exact enough.
+    `p * (e - sum(p * e)) / (1 + sum(p * e))`: that keeps its digits however
+    small it becomes, and the value all but 1e-7 of the deviation. But `exp`
+    overflows where the two are far apart; there the fused cross-entropy is
+    exact enough.
     """
     teacher_probs = tf.nn.softmax(teacher_logits)
 
@@ -385,9 +386,11 @@ def _tempered_kl(teacher_logits, student_logits):
 
         is_near = tf.reduce_max(tf.abs(deviation)) < _NEAR
         values, gradient = tf.cond(is_near, near, far)
-        # Never negative but for rounding.
-        return tf.nn.relu(
-            values
-        ), lambda upstream: upstream[:, tf.newaxis] * gradient
+        values = tf.nn.relu(values)  # Never negative but for rounding.
+
+        def backward(upstream):
+            return upstream[:, tf.newaxis] * gradient
+
+        return values, backward
 
     return divergence(student_logits)

@@ -58,7 +58,7 @@ def soft_losses(distiller, logits):
     )
 
 
-def soft_targets(distiller, batch, logits, training=True):
+def find_soft_targets(distiller, batch, logits, training=True):
     """Takes the teacher's logits from the batch, or calls the teacher.
 
     Args:
@@ -108,18 +108,18 @@ def soft_targets(distiller, batch, logits, training=True):
                 "soft loss. Give its logits, or None as its soft loss."
             )
         if logits_at is not None and loss is not None:
-            found[i] = _like(logits_at, outputs[i], what)
+            found[i] = _without_broadcasting(logits_at, outputs[i], what)
     return found
 
 
-def terms(distiller, batch, logits, targets_at, training=True):
+def terms(distiller, batch, logits, soft_targets, training=True):
     """Computes the objective of a batch, or what an evaluation reports.
 
     Args:
         distiller: The `Distiller`.
         batch: A `batches.Batch`.
         logits: The student's outputs.
-        targets_at: What `soft_targets` gave.
+        soft_targets: What `find_soft_targets` gave.
         training: Whether this is a step of training.
 
     Returns:
@@ -141,16 +141,15 @@ def terms(distiller, batch, logits, targets_at, training=True):
         [loss is not None for loss in losses],
         distiller.class_weight if training else None,
     )
-    soft_logits = [
-        None
-        if loss is None or targets_at is None
-        else at(getattr(loss, "temperature", None))
-        for loss, at in zip(losses, targets_at or losses, strict=True)
-    ]
+    teacher_logits = [None] * len(outputs)
     soft_loss = None
-    if targets_at is not None:
+    if soft_targets is not None:
+        teacher_logits = [
+            None if loss is None else at(getattr(loss, "temperature", None))
+            for loss, at in zip(losses, soft_targets, strict=True)
+        ]
         soft_loss = _weighted_sum(
-            distiller, logits, losses, soft_logits, outputs, targets
+            distiller, logits, losses, teacher_logits, outputs, targets
         )
     hard = keras_hooks.compiled_loss(distiller)
     hard_loss = None
@@ -171,24 +170,24 @@ def terms(distiller, batch, logits, targets_at, training=True):
         hard_loss=hard_loss,
         soft_loss=soft_loss,
         targets=targets,
-        soft_targets=targets_at,
-        seen=_seen(distiller, batch, targets, soft_logits, losses, outputs),
+        soft_targets=soft_targets,
+        seen=_seen(distiller, batch, targets, teacher_logits, losses, outputs),
     )
 
 
-def update_metrics(distiller, logits, found):
+def update_metrics(distiller, logits, terms):
     """Updates compiled and fidelity metrics.
 
     Args:
         distiller: The `Distiller`.
         logits: The student's outputs.
-        found: `Terms` of the batch.
+        terms: `Terms` of the batch.
 
     Returns:
         The names of the metrics that have something to report.
     """
     reported = set()
-    targets = found.targets
+    targets = terms.targets
     if targets.labels is not None:
         keras_hooks.update_compiled_metrics(
             distiller,
@@ -201,9 +200,9 @@ def update_metrics(distiller, logits, found):
         hard = keras_hooks.compiled_loss(distiller)
         if hard is not None:
             reported.update(metric.name for metric in hard.metrics)
-    if found.soft_targets is not None:
+    if terms.soft_targets is not None:
         for metric, i in _metrics_by_output(distiller, logits):
-            logits_at = found.soft_targets[i]
+            logits_at = terms.soft_targets[i]
             metric.update_state(
                 logits_at(getattr(metric, "temperature", 1.0)),
                 keras.tree.flatten(logits)[i],
@@ -212,10 +211,13 @@ def update_metrics(distiller, logits, found):
     return reported
 
 
-def _like(logits_at, output, what):
-    """Makes sure that nothing is broadcast to the student's shape."""
-    return lambda temperature: ops.without_broadcasting(
-        logits_at(temperature), output, what
+def _without_broadcasting(logits_at, output, what):
+    """The same, sure to have the shape of the student's logits."""
+    return teachers.LogitsAt(
+        output.shape,
+        lambda temperature: ops.without_broadcasting(
+            logits_at(temperature), output, what
+        ),
     )
 
 
@@ -234,7 +236,7 @@ def _check_labels(labels, phase):
         )
 
 
-def _weighted_sum(distiller, logits, losses, soft_logits, outputs, targets):
+def _weighted_sum(distiller, logits, losses, teacher_logits, outputs, targets):
     """The soft term: each output's soft loss times its loss weight."""
     weights = keras_hooks.loss_weights(distiller)
     if weights is None:
@@ -249,7 +251,12 @@ def _weighted_sum(distiller, logits, losses, soft_logits, outputs, targets):
         )
     total = 0.0
     for loss, target, output, weight, sample_weight in zip(
-        losses, soft_logits, outputs, weights, targets.soft_weights, strict=True
+        losses,
+        teacher_logits,
+        outputs,
+        weights,
+        targets.soft_weights,
+        strict=True,
     ):
         if loss is not None:
             value = _cast(loss(target, output, sample_weight))
@@ -277,22 +284,22 @@ def _additional(distiller):
     return tf.add_n(values) / replicas if values else 0.0
 
 
-def _seen(distiller, batch, targets, soft_logits, losses, outputs):
+def _seen(distiller, batch, targets, teacher_logits, losses, outputs):
     """What the values show, for the checks."""
-    soft_logits = [tensor for tensor in soft_logits if tensor is not None]
+    teacher_logits = [t for t in teacher_logits if t is not None]
     distilled = [
         output
         for output, loss in zip(outputs, losses, strict=True)
         if loss is not None
     ]
     seen = {"bad_label": targets.bad_label}
-    if soft_logits:
-        seen["bad_teacher_logits"] = value_checks.is_not_finite(soft_logits)
+    if teacher_logits:
+        seen["bad_teacher_logits"] = value_checks.is_not_finite(teacher_logits)
         if batch.teacher_logits is not None or not teachers.is_known(
             distiller.teacher
         ):
             seen["teacher_gave_logits"] = value_checks.is_not_distribution(
-                soft_logits
+                teacher_logits
             )
     if None in model_checks.final_activations(distiller.student):
         seen["student_gave_logits"] = value_checks.is_not_distribution(

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import platform
@@ -166,6 +167,8 @@ def summarise(rows, sizes):
             mean, spread = comparison.mean_and_spread(
                 [scale * value for value in values]
             )
+            if math.isnan(spread):
+                return f"{mean:.{digits}f}"
             return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
         table.append(

@@ -86,9 +86,9 @@ def main(argv):
     logging.set_verbosity(logging.ERROR)
     # Ended like Ctrl-C, which leaves nothing half-written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from kd_keras import training
-
     try:
+        from kd_keras import training
+
         config = training.DistillConfig(
             **{flag.name: flag.value for flag in _SETTINGS},
             **{flag.name: _units(flag) for flag in _UNITS},

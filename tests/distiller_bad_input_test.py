@@ -112,6 +112,21 @@ class ConstructorTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "a name of its own"):
             D(student=reference.mlp(0), fidelity_metrics=twice)
 
+    def test_names_of_metrics_clash(self):
+        distiller = D(
+            student=reference.mlp(0),
+            teacher=reference.mlp(1),
+            fidelity_metrics=[kd_keras.metrics.TeacherAgreement(name="same")],
+        )
+        distiller.compile(
+            "sgd",
+            reference.from_logits(),
+            metrics=[kd_keras.metrics.ExpectedCalibrationError(name="same")],
+        )
+        x, y, _ = reference.data()
+        with self.assertRaisesRegex(ValueError, "Two metrics are called"):
+            distiller.fit(x, y, verbose=0)
+
     def test_class_counts_differ(self):
         with self.assertRaisesRegex(ValueError, "any callable|Any callable"):
             D(student=reference.mlp(0), teacher=reference.mlp(1, num_classes=5))
@@ -364,6 +379,11 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         self.assertRefused(
             "Received also: \\['labels'\\]",
             (self.x, {"labels": self.y, "teacher_logits": self.v}),
+        )
+        self.assertRefused(
+            "keys of stored targets",
+            (self.x, {"label": self.y, "logits": self.v}),
+            teacher=reference.mlp(1),
         )
 
     def test_teacher_gives_another_shape(self):

@@ -283,6 +283,33 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertCountEqual(_logs(distiller, self.x), ["loss", "soft_loss"])
 
+    @parameterized.parameters("fit", "train_on_batch", "evaluate")
+    def test_labels_after_batches_without(self, call):
+        """Metrics that are first needed when a step is traced again."""
+        distiller = _distiller(
+            self.student,
+            self.teacher,
+            soft_weight=1,
+            loss=None if call == "evaluate" else reference.from_logits(),
+            metrics=["accuracy"],
+        )
+        accuracy = (self.z.argmax(-1) == self.y).mean()
+        if call == "fit":
+            _logs(distiller, self.x)
+            logs = _logs(distiller, self.x, self.y)
+        else:
+            function = (
+                distiller.train_on_batch
+                if call == "train_on_batch"
+                else lambda *data, **kwargs: distiller.evaluate(
+                    *data, verbose=0, **kwargs
+                )
+            )
+            function(self.x)
+            logs = function(self.x, self.y, return_dict=True)
+        self.assertAllClose(logs["accuracy"], accuracy)
+        self.assertAllClose(logs["soft_loss"], self.terms(4.0)[1])
+
     @parameterized.parameters(
         (kd_keras.losses.SoftTargetCrossentropy(3.0),),
         (kd_keras.losses.LogitMatching(),),
@@ -368,6 +395,20 @@ def _delicate():
             keras.layers.Dense(4),
         ]
     )
+
+    def test_temperature_can_be_changed(self):
+        distiller = _distiller(self.student, self.teacher)
+        _logs(distiller, self.x, self.y)
+        distiller.temperature = 2.0
+        logs = _logs(distiller, self.x, self.y)
+        self.assertLogs(logs, *self.terms(2.0), 0.9)
+        distiller = _distiller(
+            self.student,
+            self.teacher,
+            soft_loss=kd_keras.losses.LogitMatching(),
+        )
+        with self.assertRaisesRegex(AttributeError, "its own temperature"):
+            distiller.temperature = 2.0
 
 
 class UpdateTest(tf.test.TestCase, parameterized.TestCase):

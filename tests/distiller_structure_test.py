@@ -149,6 +149,27 @@ class SeveralOutputsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(logs["hard_loss"], hard, 1e-5)
         self.assertAllClose(logs["soft_loss"], soft, 1e-5)
 
+    def test_labels_after_batches_without(self):
+        teacher, student = self.models("dict")
+        distiller = kd_keras.Distiller(
+            student=student, teacher=teacher, soft_weight=1
+        )
+        distiller.compile(
+            "sgd", reference.from_logits(), metrics={"a": ["accuracy"]}
+        )
+        distiller.fit(self.x, verbose=0)
+        logs = distiller.evaluate(
+            self.x,
+            {"a": self.y_a, "b": self.y_b},
+            verbose=0,
+            return_dict=True,
+        )
+        z_a, z_b = self.logits(student, "dict")
+        self.assertAllClose(
+            logs["a_loss"], reference.crossentropy(self.y_a, z_a).mean(), 1e-5
+        )
+        distiller.fit(self.x, {"a": self.y_a, "b": self.y_b}, verbose=0)
+
     def test_labels_of_one_output_only(self):
         teacher, student = self.models("dict")
         z_a, _ = self.logits(student, "dict")

@@ -69,6 +69,25 @@ class KerasHooksTest(tf.test.TestCase):
             )
             self.assertIsNone(keras_hooks.mask_of(tf.zeros(3)))
 
+    def test_is_compiled_built(self):
+        with self.hook("is_compiled_built"):
+            model = reference.mlp(0)
+            x, y, _ = reference.data()
+            model.compile("sgd")
+            self.assertTrue(keras_hooks.is_compiled_built(model))
+            model.compile("sgd", reference.from_logits(), metrics=["accuracy"])
+            self.assertFalse(keras_hooks.is_compiled_built(model))
+            model.evaluate(x, y, verbose=0)
+            self.assertTrue(keras_hooks.is_compiled_built(model))
+
+    def test_own_metrics(self):
+        with self.hook("own_metrics"):
+            model = reference.mlp(0)
+            model.compile("sgd", reference.from_logits(), metrics=["accuracy"])
+            self.assertEqual(keras_hooks.own_metrics(model), [])
+            model.mine = keras.metrics.Mean()
+            self.assertEqual(keras_hooks.own_metrics(model), [model.mine])
+
     def test_layers_of(self):
         with self.hook("layers_of"):
             inner = reference.mlp(0)
