@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+import kd_keras
+
 
 def log_softmax(logits, temperature=1.0):
     scaled = np.asarray(logits, np.float64) / temperature
@@ -63,3 +65,16 @@ def from_logits(**kwargs):
     return keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, **kwargs
     )
+
+
+def compiled(student, teacher=None, optimizer="sgd", **kwargs):
+    """A Distiller that is compiled, from the arguments of both."""
+    names = (
+        "loss_weights metrics weighted_metrics jit_compile run_eagerly "
+        "steps_per_execution"
+    ).split()
+    compile_args = {name: kwargs.pop(name) for name in names if name in kwargs}
+    loss = kwargs.pop("loss", from_logits())
+    distiller = kd_keras.Distiller(student=student, teacher=teacher, **kwargs)
+    distiller.compile(optimizer, loss, **compile_args)
+    return distiller
