@@ -87,6 +87,11 @@ def is_stored(y):
     return isinstance(y, dict) and "teacher_logits" in y
 
 
+def has_labels(y):
+    """Whether targets, stored or not, hold labels."""
+    return y is not None and not (is_stored(y) and y.get("label") is None)
+
+
 def weights_like_targets(y, sample_weight):
     """Gives weights of stored targets the structure that Keras wants.
 

@@ -167,14 +167,14 @@ class CheckedLoops:
         if self.compiled:
             arguments.check_compiled(self)
         self._set_class_weight(class_weight, sample_weight)
-        with self._checked("training"):
+        with self._checked("training", batches.has_labels(y)):
             return super().train_on_batch(
                 x, y, sample_weight, return_dict=return_dict
             )
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Evaluates one batch, as `keras.Model.test_on_batch`."""
-        with self._checked("evaluation"):
+        with self._checked("evaluation", batches.has_labels(y)):
             return super().test_on_batch(
                 x, y, sample_weight, return_dict=return_dict
             )
@@ -271,11 +271,12 @@ class CheckedLoops:
             self._loop.phase = before
 
     @contextlib.contextmanager
-    def _checked(self, phase):
+    def _checked(self, phase, may_have_labels=True):
         """Raises for bad values that were met inside."""
         checks = self._loop.checks[phase]
         checks.reset()
-        self._let_build(phase)
+        if may_have_labels:
+            self._let_build(phase)
         # Keras 3.13 does not before a single batch, newer ones do.
         self.reset_metrics()
         with self._phase(phase):

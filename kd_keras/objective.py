@@ -153,6 +153,8 @@ def terms(distiller, batch, logits, soft_targets, training=True):
         )
     hard = keras_hooks.compiled_loss(distiller)
     hard_loss = None
+    if hard is not None and targets.labels is not None:
+        _check_complete(distiller, targets.labels)
     if training:
         if hard is not None and targets.labels is not None:
             hard_loss = _cast(hard(targets.labels, logits, targets.hard_weight))
@@ -234,6 +236,25 @@ def _check_labels(labels, phase):
             "with negative labels where there are none; or train with "
             "soft_weight=1 and compile(loss=None) to do without."
         )
+
+
+def _check_complete(distiller, labels):
+    """Raises if an output has a loss and no labels."""
+    leaves = keras.tree.flatten(labels)
+    if all(leaf is not None for leaf in leaves):
+        return
+    wanted = [distiller.loss] * len(leaves)
+    if keras.tree.is_nested(distiller.loss):
+        wanted = batches.match(
+            distiller.loss, labels, output_names(distiller), "losses", True
+        )
+    for loss, leaf in zip(wanted, leaves, strict=True):
+        if loss is not None and leaf is None:
+            raise ValueError(
+                "The labels lack an output that `compile` was given a loss "
+                "for. Give its labels, negative where there are none, or None "
+                "as its loss."
+            )
 
 
 def _weighted_sum(distiller, logits, losses, teacher_logits, outputs, targets):

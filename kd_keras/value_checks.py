@@ -191,9 +191,9 @@ def is_not_finite(tensors):
     Returns:
         Boolean scalar tensor.
     """
-    # One pass: a sum is finite only if all its terms are.
-    sums = [tf.reduce_sum(tf.cast(t, tf.float32), axis=-1) for t in tensors]
-    return ~tf.reduce_all([tf.reduce_all(tf.math.is_finite(s)) for s in sums])
+    return ~tf.reduce_all(
+        [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
+    )
 
 
 def is_not_distribution(tensors):

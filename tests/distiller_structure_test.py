@@ -182,6 +182,14 @@ class SeveralOutputsTest(tf.test.TestCase, parameterized.TestCase):
         hard = reference.crossentropy(self.y_a, z_a).mean()
         self.assertAllClose(logs["hard_loss"], hard, 1e-5)
 
+    def test_labels_of_an_output_with_a_loss_are_missing(self):
+        teacher, student = self.models("dict")
+        distiller = kd_keras.Distiller(student=student, teacher=teacher)
+        loss = reference.from_logits()
+        for losses in (loss, {"a": loss, "b": loss}):
+            with self.assertRaisesRegex(ValueError, "labels lack an output"):
+                self.fit(distiller, {"a": self.y_a}, loss=losses)
+
     def test_an_output_that_is_not_distilled(self):
         """Here a regression, whose negative targets are values."""
         keras.utils.set_random_seed(0)

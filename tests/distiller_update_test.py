@@ -63,6 +63,22 @@ class UpdateTest(tf.test.TestCase, parameterized.TestCase):
         expected = bias - (gradient * weights[:, np.newaxis]).sum(0) / 20
         self.assertAllClose(student.layers[-1].bias, expected, 1e-5, 1e-6)
 
+    def test_unlabelled_batches_are_traced_once(self):
+        x, _, _ = reference.data()
+        traces = []
+        model = reference.mlp(1)
+
+        def teacher(x):
+            traces.append(True)
+            return model(x)
+
+        distiller = reference.compiled(
+            reference.mlp(2), teacher, soft_weight=1, metrics=["accuracy"]
+        )
+        for _ in range(4):
+            distiller.train_on_batch(x)
+        self.assertLen(traces, 1)
+
     def test_zero_weights_move_nothing(self):
         x, y, _ = reference.data()
         student = reference.mlp(2)

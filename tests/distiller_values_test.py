@@ -142,6 +142,15 @@ class ValuesTest(tf.test.TestCase, parameterized.TestCase):
             student=Student(),
         )
 
+    def test_the_lowest_finite_logits_are_no_fault(self):
+        """Ruled-out classes, whose sum overflows."""
+        v = reference.mlp(1)(self.x).numpy()
+        v[:, :2] = np.finfo("float32").min
+        distiller = D(student=reference.mlp(2))
+        distiller.compile("sgd", reference.from_logits())
+        y = {"label": np.full(64, 3), "teacher_logits": v}
+        distiller.fit(self.x, y, verbose=0)
+
     def test_a_row_of_logits_that_looks_like_probabilities_is_no_fault(self):
         v = np.full((64, 4), 0.25, "float32")
         v[60] = [3.0, 0.0, 0.0, 0.0]
