@@ -15,11 +15,14 @@ if keras.backend.backend() != "tensorflow":
         "KERAS_BACKEND=tensorflow before Keras is imported."
     )
 
+from kd_keras import callbacks
+from kd_keras import distribution
 from kd_keras import export
 from kd_keras import keras_hooks
 from kd_keras import losses
 from kd_keras import metrics
 from kd_keras import ops
+from kd_keras import precision
 from kd_keras.distiller import Distiller
 from kd_keras.saved_teachers import load_teacher
 from kd_keras.teachers import EnsembleTeacher
@@ -30,13 +33,16 @@ __all__ = [
     "Distiller",
     "EnsembleTeacher",
     "ProbabilityTeacher",
+    "callbacks",
     "datasets",
+    "distribution",
     "export",
     "load_teacher",
     "losses",
     "metrics",
     "models",
     "ops",
+    "precision",
     "training",
 ]
 

@@ -4,10 +4,16 @@ import math
 import warnings
 
 import keras
+import tensorflow as tf
 
+from kd_keras import distribution
 from kd_keras import keras_hooks
 from kd_keras import model_checks
+from kd_keras import replication
 from kd_keras import teachers
+
+# What `tf.compat.v1.get_seed` gives while no global seed is set.
+_NO_GLOBAL_SEED = 87654321
 
 # Losses of Keras that make no sense between logits.
 _OF_PROBABILITIES = (
@@ -148,6 +154,7 @@ def check_class_weight(distiller, class_weight, sample_weight):
 
 def check_compiled(distiller):
     """Raises or warns if what `compile` was given does not fit."""
+    replication.check_optimizer(distiller)
     hard = keras_hooks.compiled_loss(distiller)
     if hard is None and distiller.soft_weight < 1:
         raise ValueError(
@@ -163,6 +170,22 @@ def check_compiled(distiller):
                 "and the student gives logits. Use the loss object with "
                 "from_logits=True."
             )
+
+
+def check_shuffle(distiller, x, shuffle):
+    """Raises if workers would shuffle arrays each in its own order."""
+    if (
+        shuffle
+        and distribution.is_multi_worker(distiller.distribute_strategy)
+        and tf.compat.v1.get_seed(0)[0] == _NO_GLOBAL_SEED
+        and all(hasattr(a, "__array__") for a in keras.tree.flatten(x))
+    ):
+        raise ValueError(
+            "Every worker would shuffle the arrays in an order of its own, "
+            "and together they would take some examples twice and others "
+            "never. Call keras.utils.set_random_seed with the same number on "
+            "all, or give shuffle=False."
+        )
 
 
 def _wants_probabilities(loss):

@@ -82,6 +82,12 @@ def unpack(data):
     return Batch(x, y.get("label"), y["teacher_logits"], sample_weight)
 
 
+def size(x):
+    """The number of examples in inputs, an integer scalar tensor."""
+    inputs = keras.tree.flatten(x)
+    return tf.shape(next(t for t in inputs if t is not None))[0]
+
+
 def is_stored(y):
     """Whether the targets of a data set bring the teacher's logits."""
     return isinstance(y, dict) and "teacher_logits" in y

@@ -14,6 +14,8 @@ from kd_keras import loops
 from kd_keras import losses
 from kd_keras import model_checks
 from kd_keras import objective
+from kd_keras import precision
+from kd_keras import replication
 from kd_keras import teachers
 
 # An object of its own, so that a temperature given next to a `soft_loss` can
@@ -22,7 +24,12 @@ _DEFAULT_TEMPERATURE = float("4.0")
 
 
 @keras.saving.register_keras_serializable(package="kd_keras")
-class Distiller(loops.CheckedLoops, keras.Model):
+class Distiller(
+    loops.CheckedLoops,
+    replication.ReplicatedSteps,
+    keras_hooks.BuildFromSpec,
+    keras.Model,
+):
     """Trains a student on the soft targets of a teacher and on hard labels.
 
     The objective, with `T` the temperature, `v` the logits of the teacher and
@@ -65,6 +72,10 @@ class Distiller(loops.CheckedLoops, keras.Model):
             student_logits)`, without sample weights; for several outputs a
             dict of lists by the output's name. They make evaluation run the
             teacher.
+        teacher_dtype: `"bfloat16"`, `"float16"` or `"mixed_..."` of these:
+            the teacher is replaced by a copy that computes in it, see
+            `kd_keras.precision.low_precision`. Defaults to `None`: as it was
+            built.
         name: Name of the model.
 
     Data: `(x, y)`, `(x, y, sample_weight)`, `x` alone at `soft_weight=1`, or
@@ -107,6 +118,7 @@ class Distiller(loops.CheckedLoops, keras.Model):
         soft_weight=0.9,
         soft_loss=None,
         fidelity_metrics=(),
+        teacher_dtype=None,
         name=None,
     ):
         if not isinstance(student, keras.Model):
@@ -114,11 +126,16 @@ class Distiller(loops.CheckedLoops, keras.Model):
                 "`student` must be a keras.Model that gives logits. "
                 f"Received: {student!r} of type {type(student).__name__}"
             )
+        replication.check_student(student)
         # Inputs are cast by the student, and the policy only decides whether
         # `compile` adds loss scaling: as the student's layers need it.
         super().__init__(name=name, dtype=_policy(student), autocast=False)
+        if teacher_dtype is not None:
+            teacher_dtype = precision.checked_policy(teacher_dtype).name
         # Keras does not look into a namespace, so it tracks nothing of this.
-        self._untracked = types.SimpleNamespace(teacher=None, input_spec=None)
+        self._untracked = types.SimpleNamespace(
+            teacher=None, teacher_dtype=teacher_dtype, input_spec=None
+        )
         self.student = student
         self.soft_weight = soft_weight
         self._untracked.soft_loss = _soft_loss(soft_loss, temperature)
@@ -154,9 +171,19 @@ class Distiller(loops.CheckedLoops, keras.Model):
     def teacher(self, teacher):
         if teacher is not None:
             teacher = teachers.as_teacher(teacher)
+            if self.teacher_dtype is not None:
+                with self.distribute_strategy.scope():
+                    teacher = precision.low_precision(
+                        teacher, self.teacher_dtype
+                    )
             self._check_teacher(teacher)
         self._untracked.teacher = teacher
         self._trace_anew()
+
+    @property
+    def teacher_dtype(self):
+        """The dtype in which teachers are made to compute, or None."""
+        return self._untracked.teacher_dtype
 
     @property
     def soft_weight(self):
@@ -213,7 +240,7 @@ class Distiller(loops.CheckedLoops, keras.Model):
             with tape.stop_recording():
                 soft_targets = objective.find_soft_targets(self, batch, logits)
             terms = objective.terms(self, batch, logits, soft_targets)
-            loss = self.optimizer.scale_loss(terms.loss)
+            loss = self.optimizer.scale_loss(terms.minimised)
         self._note_inputs(batch.x)
         variables = self.trainable_variables
         if variables:
@@ -279,6 +306,7 @@ class Distiller(loops.CheckedLoops, keras.Model):
                 serialize(self.soft_loss) if self._given_soft_loss else None
             ),
             "fidelity_metrics": serialize(self.fidelity_metrics),
+            "teacher_dtype": self.teacher_dtype,
         }
 
     @classmethod
@@ -330,10 +358,21 @@ class Distiller(loops.CheckedLoops, keras.Model):
 
 def _policy(student):
     """The dtype policy under which `compile` scales the loss as needed."""
-    layers = keras_hooks.layers_of(student)
-    if any(layer.compute_dtype == "float16" for layer in layers):
+    if any(
+        layer.compute_dtype == "float16"
+        for layer in keras_hooks.layers_of(student)
+        if not _computes_nothing(layer)
+    ):
         return keras.DTypePolicy("mixed_float16")
     return keras.DTypePolicy("float32")
+
+
+def _computes_nothing(layer):
+    """Whether a layer has the global dtype policy and no use for it."""
+    is_graph = isinstance(layer, keras.Model) and type(
+        layer
+    ).call.__module__.startswith("keras.")
+    return is_graph or isinstance(layer, keras.layers.InputLayer)
 
 
 def _soft_loss(soft_loss, temperature):

@@ -8,6 +8,7 @@ function to mend when a new Keras moves one of them.
 import warnings
 
 import keras
+import tensorflow as tf
 
 # Versions of Keras with which every hook below was run.
 CHECKED_VERSIONS = ("3.13", "3.14", "3.15")
@@ -28,9 +29,68 @@ def warn_if_unchecked():
             f"this is Keras {keras.__version__}. It relies on these names, "
             "which are private to Keras: Trainer._compile_loss, "
             "Trainer._compile_metrics, Trainer._compile_config, "
+            "Trainer._initial_epoch, Trainer._distribute_strategy, "
+            "Trainer._maybe_symbolic_build, Trainer._symbolic_build, "
+            "TFEpochIterator._distributed_dataset, "
             "Layer._flatten_layers, Layer._metrics, _keras_mask, "
             "KerasTensor._keras_history, Operation._inbound_nodes."
         )
+
+
+class BuildFromSpec:
+    """Builds a model of a strategy from the shapes of its data.
+
+    Overrides `Trainer._maybe_symbolic_build`, calls `Trainer._symbolic_build`
+    and reads `Trainer._distribute_strategy` and
+    `TFEpochIterator._distributed_dataset` (3.13 to 3.15). Under a strategy
+    Keras builds what is not built yet, compiled metrics among it, before the
+    first step. For that it takes a batch, so that a data set that is shuffled
+    anew in each iteration is one ahead of the same on one device, and then the
+    mean of the replicas' shares, which fails if they are not of one size or
+    those of several workers; and it reads labels only in their plain form. Only
+    shapes and dtypes matter, which are known without.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self._distribute_strategy is None or self._is_all_built():
+            return
+        if iterator is not None:
+            data_batch = iterator._distributed_dataset.element_spec
+        data_batch = keras.tree.map_structure(_symbolic, data_batch)
+        x, labels, sample_weight = self._plain_data(data_batch)
+        with self._distribute_strategy.scope():
+            if labels is not None:
+                self._symbolic_build(data_batch=(x, labels, sample_weight))
+                return
+            # Metrics and loss wait for the first labels.
+            self(x, training=False)
+            if self.optimizer is not None:
+                self.optimizer.build(self.trainable_variables)
+
+    def _is_all_built(self):
+        return (
+            all(layer.built for layer in self._flatten_layers())
+            and is_compiled_built(self)
+            and (self.optimizer is None or self.optimizer.built)
+        )
+
+
+def _symbolic(leaf):
+    """A symbolic tensor like a tensor, a spec, or the first of replicas'."""
+    if leaf is None:
+        return None
+    spec = tf.nest.flatten(leaf, expand_composites=True)[0]
+    shape = getattr(spec, "shape", None)
+    if shape is None:
+        # What a data set declares where it has nothing.
+        return None
+    if tf.TensorShape(shape).rank is None:
+        raise ValueError(
+            "Under a strategy the data must tell the number of its "
+            f"dimensions. Received: {leaf}. Set it: dataset.map(lambda x, y: "
+            "(tf.ensure_shape(x, [None, 28, 28, 1]), y))."
+        )
+    return keras.KerasTensor(shape, keras.backend.standardize_dtype(spec.dtype))
 
 
 def is_compiled_built(model):
@@ -155,6 +215,21 @@ def own_metrics(model):
         if not isinstance(layer, keras.Model):
             found.extend(layer.metrics)
     return list({id(metric): metric for metric in found}.values())
+
+
+def start_at_epoch(model, epoch):
+    """Makes the `fit` that is about to begin start at a later epoch.
+
+    Sets `Trainer._initial_epoch` (3.13 to 3.15), as Keras' own
+    BackupAndRestore does: `initial_epoch` is public but an argument of `fit`,
+    which has begun when a callback finds out where to start. Keras never resets
+    it, so that the next `fit` would start there as well.
+
+    Args:
+        model: A compiled `keras.Model`, in `on_train_begin` of a callback.
+        epoch: Number of the first epoch, or None for what `fit` was given.
+    """
+    model._initial_epoch = epoch
 
 
 def layers_of(model):

@@ -8,8 +8,11 @@ import tensorflow as tf
 
 from kd_keras import arguments
 from kd_keras import batches
+from kd_keras import callbacks as callbacks_lib
+from kd_keras import distribution
 from kd_keras import keras_hooks
 from kd_keras import objective
+from kd_keras import replication
 from kd_keras import value_checks
 
 
@@ -88,6 +91,12 @@ class CheckedLoops:
         """
         if self.compiled:
             arguments.check_compiled(self)
+        x = self._prepared(x)
+        arguments.check_shuffle(self, x, shuffle)
+        validation_data = self._prepared(validation_data)
+        callbacks = _prepared_callbacks(
+            callbacks, kwargs.get("steps_per_epoch")
+        )
         self._set_class_weight(class_weight, sample_weight)
         if isinstance(validation_data, tuple) and len(validation_data) == 3:
             val_x, val_y, weight = validation_data
@@ -145,6 +154,7 @@ class CheckedLoops:
         """
         # Before its own: an epoch may end in a validation.
         self._loop.checks["training"].raise_if_bad()
+        x = self._prepared(x)
         with self._checked("evaluation"):
             return super().evaluate(
                 x,
@@ -154,6 +164,10 @@ class CheckedLoops:
                 sample_weight=batches.weights_like_targets(y, sample_weight),
                 **kwargs,
             )
+
+    def predict(self, x, **kwargs):
+        """Predicts with the student, as `keras.Model.predict`."""
+        return super().predict(self._prepared(x), **kwargs)
 
     def train_on_batch(
         self,
@@ -166,6 +180,7 @@ class CheckedLoops:
         """Trains on one batch, as `keras.Model.train_on_batch`."""
         if self.compiled:
             arguments.check_compiled(self)
+        self._prepared(x)
         self._set_class_weight(class_weight, sample_weight)
         with self._checked("training", batches.has_labels(y)):
             return super().train_on_batch(
@@ -174,6 +189,7 @@ class CheckedLoops:
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Evaluates one batch, as `keras.Model.test_on_batch`."""
+        self._prepared(x)
         with self._checked("evaluation", batches.has_labels(y)):
             return super().test_on_batch(
                 x, y, sample_weight, return_dict=return_dict
@@ -212,8 +228,7 @@ class CheckedLoops:
     def _update_metrics(self, phase, batch, logits, terms):
         """Updates every metric of a phase; returns the logs."""
         self._loop.checks[phase].record(**terms.seen)
-        inputs = keras.tree.flatten(batch.x)
-        size = tf.shape(next(t for t in inputs if t is not None))[0]
+        size = batches.size(batch.x)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         reported = set()
         for tracker, value in (
@@ -223,8 +238,10 @@ class CheckedLoops:
             (self._soft_loss_tracker, terms.soft_loss),
         ):
             if value is not None:
-                # Losses come divided by the number of replicas.
-                tracker.update_state(value * replicas, sample_weight=size)
+                # Losses come divided by the number of replicas. That of one
+                # without examples may be 0 / 0.
+                value = tf.where(size > 0, value * replicas, 0.0)
+                tracker.update_state(value, sample_weight=size)
                 reported.add(tracker.name)
         reported |= objective.update_metrics(self, logits, terms)
         # Known when the step is traced. Where it was traced for other data
@@ -232,6 +249,16 @@ class CheckedLoops:
         self._loop.reported[phase] = reported
         with self._phase(phase):
             return self.get_metrics_result()
+
+    def _prepared(self, data):
+        """Data that is ready for the strategy, if the Distiller is."""
+        replication.check_ready(self, data)
+        return distribution.prepare_input(data, self.distribute_strategy)
+
+    def _plain_data(self, data):
+        """A batch as Keras knows it, for the models that it builds."""
+        batch = batches.unpack(data)
+        return batch.x, batch.labels, batch.sample_weight
 
     def _set_class_weight(self, class_weight, sample_weight):
         if class_weight is not None:
@@ -282,3 +309,24 @@ class CheckedLoops:
         with self._phase(phase):
             yield
         checks.raise_if_bad()
+
+
+def _prepared_callbacks(callbacks, steps_per_epoch):
+    """Callbacks of which those of kd_keras know what they must of a `fit`."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        found = callbacks.callbacks
+    else:
+        found = callbacks = keras.tree.flatten(callbacks or [])
+    for callback in found:
+        if isinstance(callback, callbacks_lib.TrainingState):
+            callback.watch(found)
+        if isinstance(callback, callbacks_lib.EpochCounter):
+            callback.check_steps(steps_per_epoch)
+    # At the start of an epoch it saves what is before others, such as
+    # LearningRateScheduler, change it.
+    found.sort(
+        key=lambda callback: (
+            not isinstance(callback, callbacks_lib.TrainingState)
+        )
+    )
+    return callbacks

@@ -14,6 +14,7 @@ from kd_keras import batches
 from kd_keras import keras_hooks
 from kd_keras import model_checks
 from kd_keras import ops
+from kd_keras import replication
 from kd_keras import teachers
 from kd_keras import value_checks
 
@@ -23,7 +24,9 @@ class Terms:
     """What a step computes of a batch.
 
     Attributes:
-        loss: What is minimised, or reported by an evaluation; a scalar.
+        loss: What is reported as the loss of these examples; a scalar.
+        minimised: What a replica minimises; of training only. The same as
+            `loss` if every replica has as many examples.
         hard_loss: The hard term before its weight, or None.
         soft_loss: The soft term before its weight, with `T**2`, or None.
         targets: The `batches.Targets`.
@@ -33,6 +36,7 @@ class Terms:
     """
 
     loss: Any
+    minimised: Any
     hard_loss: Any
     soft_loss: Any
     targets: batches.Targets
@@ -152,15 +156,20 @@ def terms(distiller, batch, logits, soft_targets, training=True):
             distiller, logits, losses, teacher_logits, outputs, targets
         )
     hard = keras_hooks.compiled_loss(distiller)
-    hard_loss = None
+    hard_loss = minimised = None
     if hard is not None and targets.labels is not None:
         _check_complete(distiller, targets.labels)
     if training:
         if hard is not None and targets.labels is not None:
             hard_loss = _cast(hard(targets.labels, logits, targets.hard_weight))
-        loss = _objective(distiller, hard_loss, soft_loss)
+        of_examples = _of_examples(distiller, hard_loss, soft_loss)
+        size = batches.size(batch.x)
+        additional = _additional(distiller, size)
+        share = replication.share_of_batch(size)
+        loss = of_examples + additional
+        minimised = of_examples * share + additional
     elif hard is None:
-        loss = soft_loss + _additional(distiller)
+        loss = soft_loss + _additional(distiller, batches.size(batch.x))
     else:
         _check_labels(targets.labels, "evaluation")
         # Keras' own sum: the number is that of the student by itself.
@@ -169,11 +178,13 @@ def terms(distiller, batch, logits, soft_targets, training=True):
         )
     return Terms(
         loss=loss,
+        minimised=minimised,
         hard_loss=hard_loss,
         soft_loss=soft_loss,
         targets=targets,
         soft_targets=soft_targets,
-        seen=_seen(distiller, batch, targets, teacher_logits, losses, outputs),
+        seen=_seen(distiller, batch, targets, teacher_logits, losses, outputs)
+        | _seen_of_replica(distiller, batch, training),
     )
 
 
@@ -285,12 +296,13 @@ def _weighted_sum(distiller, logits, losses, teacher_logits, outputs, targets):
     return total
 
 
-def _objective(distiller, hard_loss, soft_loss):
+def _of_examples(distiller, hard_loss, soft_loss):
+    """The two terms, weighed."""
     soft_weight = distiller.soft_weight
     if soft_weight < 1 and hard_loss is None:
         _check_labels(None, f"training at soft_weight={soft_weight}")
     # A term of weight zero is left out, not multiplied: it may be infinite.
-    loss = _additional(distiller)
+    loss = 0.0
     if soft_weight < 1:
         loss += hard_loss if soft_weight == 0 else (1 - soft_weight) * hard_loss
     if soft_weight > 0:
@@ -298,10 +310,16 @@ def _objective(distiller, hard_loss, soft_loss):
     return loss
 
 
-def _additional(distiller):
+def _additional(distiller, size):
     """Regularisers and `add_loss`, divided by the number of replicas."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     values = [_cast(tf.reduce_sum(value)) for value in distiller.losses]
+    if replicas > 1:
+        # Activity regularisers of a replica without examples divide by 0.
+        values = [
+            tf.where((size == 0) & tf.math.is_nan(value), 0.0, value)
+            for value in values
+        ]
     return tf.add_n(values) / replicas if values else 0.0
 
 
@@ -327,6 +345,18 @@ def _seen(distiller, batch, targets, teacher_logits, losses, outputs):
             distilled
         )
     return seen
+
+
+def _seen_of_replica(distiller, batch, training):
+    """What a replica shows that has none of the examples."""
+    if not training or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return {}
+    if not any(
+        isinstance(layer, keras.layers.BatchNormalization)
+        for layer in keras_hooks.layers_of(distiller.student)
+    ):
+        return {}
+    return {"no_examples": batches.size(batch.x) == 0}
 
 
 def _metrics_by_output(distiller, logits):

@@ -42,6 +42,10 @@ class Report:
             self._stream.write(f"\r\x1b[K{self._status()}")
             self._stream.flush()
 
+    def skip(self, steps):
+        """Takes steps out of the work that were done before."""
+        self._total -= steps
+
     def close(self):
         """Ends the line."""
         if self._is_terminal:
@@ -55,7 +59,7 @@ class Report:
         return _Advance(self)
 
     def _status(self):
-        share = self._done / self._total
+        share = self._done / max(self._total, 1)
         text = f"{100 * share:3.0f}%  {self._part}"
         if self._done:
             elapsed = time.monotonic() - self._begin
@@ -69,9 +73,12 @@ class _Advance(keras.callbacks.Callback):
     def __init__(self, report):
         super().__init__()
         self._report = report
+        self._next_epoch = 0
         self._seen = 0
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._skip(epoch)
+        self._next_epoch = epoch + 1
         self._seen = 0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -79,3 +86,11 @@ class _Advance(keras.callbacks.Callback):
         done = min(batch + 1, self.params.get("steps") or batch + 1)
         self._report.advance(done - self._seen)
         self._seen = done
+
+    def on_train_end(self, logs=None):
+        self._skip(self.params.get("epochs", 0))
+
+    def _skip(self, epoch):
+        """Leaves out epochs that this `fit` does not train."""
+        steps = self.params.get("steps") or 0
+        self._report.skip((epoch - self._next_epoch) * steps)

@@ -14,8 +14,9 @@ _BAD_LABEL = 0
 _BAD_TEACHER_LOGITS = 1
 _TEACHER_GAVE_LOGITS = 2
 _STUDENT_GAVE_LOGITS = 3
-_STEPS = 4
-_NUM_SLOTS = 5
+_NO_EXAMPLES = 4
+_STEPS = 5
+_NUM_SLOTS = 6
 
 # How far from 1 a row of float16 probabilities may sum.
 _TOLERANCE = 5e-3
@@ -60,6 +61,7 @@ class ValueChecks:
         bad_teacher_logits=None,
         teacher_gave_logits=None,
         student_gave_logits=None,
+        no_examples=None,
     ):
         """Records what one step saw.
 
@@ -71,6 +73,8 @@ class ValueChecks:
             teacher_gave_logits: Boolean scalar: some row of the teacher's
                 outputs was no distribution.
             student_gave_logits: The same for the student.
+            no_examples: Boolean scalar: this replica had none, and the
+                student has layers that cannot do without.
         """
         # What nobody looked at is as it should be.
         flags = [
@@ -78,6 +82,7 @@ class ValueChecks:
             False if bad_teacher_logits is None else bad_teacher_logits,
             True if teacher_gave_logits is None else teacher_gave_logits,
             True if student_gave_logits is None else student_gave_logits,
+            False if no_examples is None else no_examples,
         ]
         context = tf.distribute.get_replica_context()
         own = tf.one_hot(
@@ -117,6 +122,14 @@ class ValueChecks:
                 "above the number of classes. Labels are 0 to num_classes - "
                 "1, num_classes being the width of the student's logits; a "
                 "negative one means that the example has no label."
+            )
+        if first[_NO_EXAMPLES]:
+            return (
+                f"Step {first[_NO_EXAMPLES]} of {self._phase} had fewer "
+                f"examples than there are replicas, {len(seen)}, and batch "
+                "normalisation has no mean of nothing: the student is "
+                "spoilt. Batch with drop_remainder=True, or choose a batch "
+                "size that leaves more for the last batch."
             )
         if first[_BAD_TEACHER_LOGITS]:
             return (

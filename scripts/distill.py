@@ -5,24 +5,21 @@ on the labels that are left; the same student with the teacher's soft targets
 besides. Example, offline, in about a minute on two cores:
 
   python -m scripts.distill --output_dir=runs/digits
-"""
 
-import os
-import signal
-import sys
+Broken off, it goes on where it was when it is started by the same command.
+"""
 
 from absl import app
 from absl import flags
-from absl import logging
+
+from scripts import program
+
+flags.adopt_module_key_flags(program)
 
 # Each has the name of its field in `training.DistillConfig`.
 _SETTINGS = (
-    flags.DEFINE_string(
-        "dataset", "digits", "Name of a TFDS image-classification set."
-    ),
-    flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its data sets. Default: its own."
-    ),
+    *program.DATA,
+    *program.STRATEGY,
     flags.DEFINE_string(
         "train_split", "train", "Split to train on, in TFDS' notation."
     ),
@@ -73,42 +70,32 @@ _OUTPUT_DIR = flags.DEFINE_string(
     required=True,
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Replace an earlier output at --output_dir."
+    "overwrite",
+    False,
+    "Replace an earlier output at --output_dir, or a broken run of other "
+    "settings.",
 )
 
 
 def main(argv):
     """Runs the job and prints its table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    # Not above: --help need not wait for TensorFlow.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.set_verbosity(logging.ERROR)
-    # Ended like Ctrl-C, which leaves nothing half-written.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        from kd_keras import training
-
-        config = training.DistillConfig(
-            **{flag.name: flag.value for flag in _SETTINGS},
-            **{flag.name: _units(flag) for flag in _UNITS},
-        )
-        rows, sizes = training.run_distillation(
-            config, _OUTPUT_DIR.value, overwrite=_OVERWRITE.value
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"distill: {error}")
-    except KeyboardInterrupt:
-        sys.exit("distill: interrupted, nothing was written")
-    print(training.summarise(rows, sizes))
-    print(f"Written: {_OUTPUT_DIR.value}")
+    program.run("distill", argv, _distill)
 
 
-def _units(flag):
-    try:
-        return tuple(int(units) for units in flag.value)
-    except ValueError:
-        raise ValueError(f"--{flag.name} takes numbers, as 100,100") from None
+def _distill():
+    from kd_keras import training
+
+    config = training.DistillConfig(
+        **{flag.name: flag.value for flag in _SETTINGS},
+        **{flag.name: program.units(flag) for flag in _UNITS},
+    )
+    rows, sizes = training.run_distillation(
+        config, _OUTPUT_DIR.value, overwrite=_OVERWRITE.value
+    )
+    # Empty on workers that are not the first.
+    if sizes:
+        print(training.summarise(rows, sizes))
+        print(f"Written: {_OUTPUT_DIR.value}")
 
 
 def run():

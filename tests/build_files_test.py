@@ -37,6 +37,7 @@ UNREAD_IMPORTS = {
     "tests/docs_test.py": "kd_keras.*",
     "tests/layering_test.py": "kd_keras",
     "tests/readme_test.py": "kd_keras",
+    "tests/runs_test.py": "kd_keras.runs",
 }
 
 RULES = ("py_binary", "py_library", "py_test")
@@ -63,7 +64,9 @@ def rule_for(path):
     """The rule that a file needs."""
     if path.endswith("_test.py"):
         return "py_test"
-    is_program = path.startswith("scripts/") and "__init__" not in path
+    is_program = path.startswith("scripts/") and (
+        'if __name__ == "__main__"' in (sources.ROOT / path).read_text()
+    )
     return "py_binary" if is_program else "py_library"
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 
+import keras
 import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
@@ -90,6 +91,8 @@ class DistillScriptTest(tf.test.TestCase):
             ("student_units", ["big"], "student_units"),
             ("dataset", "digit", "digits"),
             ("train_split", "training", "train"),
+            ("strategy", "parameter_server", "multi_worker"),
+            ("num_virtual_devices", 2, "mirrored"),
         ):
             with (
                 self.subTest(name),
@@ -105,16 +108,17 @@ class DistillScriptTest(tf.test.TestCase):
         self.assertNotIn("run", os.listdir(self.folder))
 
     def test_interrupted(self):
-        """Ctrl-C and a polite kill end in a line and leave nothing."""
+        """Ctrl-C and a polite kill end in a line, and the run goes on."""
+        arguments = (
+            f"--data_dir={self.folder}/data",
+            f"--output_dir={self.folder}/runs/interrupted",
+            "--seeds=1",
+            "--teacher_epochs=4",
+            "--student_epochs=40",
+        )
         for number in (signal.SIGINT, signal.SIGTERM):
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "scripts.distill",
-                    f"--data_dir={self.folder}/data",
-                    f"--output_dir={self.folder}/runs/interrupted",
-                ],
+                [sys.executable, "-m", "scripts.distill", *arguments],
                 cwd=ROOT,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -128,7 +132,42 @@ class DistillScriptTest(tf.test.TestCase):
             process.stderr.close()
             self.assertIn("distill: interrupted", lines[-1])
             self.assertNotIn("Traceback", "".join(lines))
-            self.assertEqual(os.listdir(self.folder + "/runs"), [])
+            self.assertIn(
+                "interrupted.partial", os.listdir(self.folder + "/runs")
+            )
+        other = _run(*arguments, "--temperature=2")
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("`temperature` is 4.0 there", other.stderr)
+        done = _run(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(os.listdir(self.folder + "/runs"), ["interrupted"])
+
+    def test_strategy(self):
+        """Two parts of the CPU give the numbers of one."""
+        students = []
+        for name, flags_of_strategy in (
+            ("one", ()),
+            ("two", ("--strategy=mirrored", "--num_virtual_devices=2")),
+        ):
+            done = _run(
+                f"--data_dir={self.folder}/data",
+                f"--output_dir={self.folder}/{name}",
+                "--seeds=1",
+                "--teacher_epochs=2",
+                "--student_epochs=1",
+                # Replicas draw masks of their own.
+                "--teacher_dropout=0",
+                "--batch_size=50",
+                *flags_of_strategy,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            students.append(
+                keras.saving.load_model(
+                    f"{self.folder}/{name}/student.keras", compile=False
+                )
+            )
+        for one, two in zip(*(s.get_weights() for s in students), strict=True):
+            self.assertAllClose(one, two, rtol=0, atol=1e-5)
 
 
 def setUpModule():

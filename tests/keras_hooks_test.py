@@ -96,6 +96,57 @@ class KerasHooksTest(tf.test.TestCase):
                 [outer, inner, *inner.layers], keras_hooks.layers_of(outer)
             )
 
+    def test_build_from_spec(self):
+        """Everything is built, and no batch is taken for it."""
+        with self.hook("BuildFromSpec"):
+            taken = []
+            x, y, _ = reference.data()
+
+            def note(x, y):
+                tf.py_function(lambda: taken.append(1), [], [])
+                return x, y
+
+            dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(5)
+            dataset = dataset.map(note)
+            with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+                distiller = reference.compiled(
+                    keras.Sequential([keras.layers.Dense(4)]),
+                    soft_weight=0.0,
+                    metrics=["accuracy"],
+                )
+            distiller.fit(dataset, epochs=2, verbose=0)
+            self.assertTrue(distiller._is_all_built())
+            self.assertLen(taken, 8)
+            # The mean loss and accuracy are those of all.
+            logs = distiller.evaluate(dataset, return_dict=True, verbose=0)
+            right = distiller.student(x).numpy().argmax(-1) == y
+            self.assertAllClose(logs["accuracy"], right.mean())
+            unknown = tf.data.Dataset.from_generator(
+                lambda: iter([x]), output_types=tf.float32
+            )
+            with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+                distiller = reference.compiled(
+                    reference.mlp(0), reference.mlp(1), soft_weight=1.0
+                )
+            with self.assertRaisesRegex(ValueError, "number of its dim"):
+                distiller.fit(unknown, verbose=0)
+
+    def test_start_at_epoch(self):
+        with self.hook("start_at_epoch"):
+            model = reference.mlp(0)
+            x, y, _ = reference.data()
+            model.compile("sgd", reference.from_logits())
+
+            class Start(keras.callbacks.Callback):
+                def on_train_begin(self, logs=None):
+                    keras_hooks.start_at_epoch(self.model, 3)
+
+            history = model.fit(x, y, epochs=5, callbacks=[Start()], verbose=0)
+            self.assertEqual(history.epoch, [3, 4])
+            keras_hooks.start_at_epoch(model, None)
+            history = model.fit(x, y, epochs=2, initial_epoch=1, verbose=0)
+            self.assertEqual(history.epoch, [1])
+
     def test_producer(self):
         with self.hook("producer"):
             inputs = keras.Input((3,))

@@ -10,6 +10,7 @@ TensorFlow Datasets and scikit-learn are imported when `load` is called, not
 before.
 """
 
+from kd_keras.datasets.augmentation import random_shift
 from kd_keras.datasets.batching import batches
 from kd_keras.datasets.batching import to_float
 from kd_keras.datasets.loading import ImageDataset
@@ -28,6 +29,7 @@ __all__ = [
     "hide_labels",
     "keep_classes",
     "load",
+    "random_shift",
     "take_fraction",
     "to_float",
 ]

@@ -2,14 +2,25 @@
 
 import numbers
 
+import numpy as np
 import tensorflow as tf
 
+from kd_keras import distribution
+from kd_keras.datasets.augmentation import augmented
+from kd_keras.datasets.augmentation import check_augmentation
 from kd_keras.datasets.examples import check_examples
 from kd_keras.datasets.examples import count_examples
+from kd_keras.datasets.order import buffered_order
+from kd_keras.datasets.order import checked_epoch
+from kd_keras.datasets.order import example_seeds
+from kd_keras.datasets.order import ordered_positions
 
 # Sets of at most this many bytes of pixels are kept in memory by default. MNIST
 # takes 47 MB and CIFAR-100 154 MB, ImageNet at 224 x 224 some 193 GB.
 MAX_CACHE_BYTES = 2**30
+
+# How many examples are copied at once into the array of a set kept in memory.
+_CHUNK = 1024
 
 
 def to_float(image):
@@ -44,6 +55,9 @@ def batches(
     batch_size,
     *,
     shuffle_seed=None,
+    epoch=None,
+    augment=None,
+    augment_seed=None,
     shuffle_buffer_size=None,
     drop_remainder=False,
     cache=None,
@@ -51,23 +65,44 @@ def batches(
     """Batches of `(image, label)` in the form `fit` and `evaluate` take.
 
     Without `shuffle_seed` the order is that of `dataset`, for evaluation. With
-    it, every iteration over the result gives another order: the first, second,
-    ... iterations give the same orders whenever the pipeline is built anew with
-    that seed. As everywhere in TensorFlow, a global seed
+    it and with `epoch`, the order is a function of the two, of the number of
+    examples and of how they are kept (`cache`, `shuffle_buffer_size`): the same
+    in every process, on every worker, whatever TensorFlow's global seed,
+    however often the result was iterated over before. So a run that is taken up
+    at epoch 7 sees what it would have seen. Give `epoch` as
+    `kd_keras.callbacks.EpochCounter().value`, which `fit` sets. It is read when
+    an iteration begins; do not `repeat()` the result, and leave out
+    `steps_per_epoch`: one iteration would go on over many epochs.
+
+    With `shuffle_seed` alone every iteration gives another order: the first,
+    second, ... iterations give the same orders whenever the pipeline is built
+    anew with that seed. As everywhere in TensorFlow, a global seed
     (`keras.utils.set_random_seed`), where one is set, takes part too.
 
     Args:
         dataset: unbatched `tf.data.Dataset` of dicts with `image`, uint8 of
             shape `[height, width, channels]`, and `label`, an integer scalar.
+            With `epoch` it must have a fixed order.
         batch_size: positive int, examples in a batch over all replicas.
         shuffle_seed: int, or None for no shuffling. Defaults to None.
+        epoch: int, or an integer scalar `tf.Variable`. Defaults to None: the
+            order follows from how often the result was iterated over.
+        augment: function `(image, seed) -> image`, such as `random_shift(2)`,
+            which is applied to each image before scaling. `seed` is int32 of
+            shape `[2]`, for `tf.random.stateless_*`, and follows from
+            `augment_seed`, `epoch` and the position of the example in
+            `dataset`. It may give uint8, which is scaled, or float32 in
+            [0, 1], which is not. Needs `epoch`. Defaults to None.
+        augment_seed: int. Defaults to None: `shuffle_seed`.
         shuffle_buffer_size: positive int, examples among which the next is
             drawn. Defaults to None: all, so that every order is equally
-            likely. Give a number for a set that does not fit in memory.
+            likely. Give a number for a set that does not fit in memory; an
+            example then comes at most that many places early.
         drop_remainder: whether a last, smaller batch is left out. Defaults to
             False: no example is.
-        cache: whether the examples are kept in memory after the first
-            iteration. Defaults to None: if their pixels take 1 GiB at most.
+        cache: whether the examples are kept in memory: after the first
+            iteration, or, with `epoch`, read here and now. Defaults to None:
+            if their pixels take 1 GiB at most.
 
     Returns:
         `tf.data.Dataset` of `(image, label)`: float32 in [0, 1] of shape
@@ -75,8 +110,10 @@ def batches(
         label of -1 (see `hide_labels`) is passed on.
 
     Raises:
-        TypeError: If the elements are not such dicts, or images not uint8.
-        ValueError: If a number is out of range, or no batch would be left.
+        TypeError: If the elements are not such dicts, images not uint8, or an
+            argument has a wrong type.
+        ValueError: If a number is out of range, no batch would be left, or
+            arguments need others that are missing.
 
     Example:
 
@@ -89,6 +126,10 @@ def batches(
     (2, 8, 8, 1) [0 1]
     (2, 8, 8, 1) [2 3]
     (1, 8, 8, 1) [4]
+    >>> for _, label in batches(examples, 3, shuffle_seed=0, epoch=7):
+    ...     print(label.numpy())
+    [4 2 3]
+    [1 0]
     """
     check_examples(dataset)
     _check_positive("batch_size", batch_size)
@@ -98,6 +139,13 @@ def batches(
             f"{dataset.element_spec['image'].dtype.name}. Pass them unscaled, "
             "and map what follows scaling over the result."
         )
+    shuffle_seed = _checked_seed("shuffle_seed", shuffle_seed)
+    augment_seed = _checked_seed("augment_seed", augment_seed)
+    if epoch is not None:
+        epoch = checked_epoch(epoch)
+    augment_seed = _needed_seed(augment, augment_seed, shuffle_seed, epoch)
+    if augment is not None:
+        spec = check_augmentation(augment, dataset.element_spec["image"])
     num_examples = count_examples(dataset)
     if drop_remainder and num_examples < batch_size:
         raise ValueError(
@@ -113,26 +161,106 @@ def batches(
     dataset = dataset.map(_to_pair)  # Nothing else is cached or shuffled.
     if cache is None:
         cache = _num_bytes(dataset, num_examples) <= MAX_CACHE_BYTES
+    whole = shuffle_buffer_size is None
+    if whole:
+        shuffle_buffer_size = num_examples
+    _check_positive("shuffle_buffer_size", shuffle_buffer_size)
 
-    if shuffle_seed is None:
-        dataset = dataset.batch(batch_size, drop_remainder)
+    def finish(epochs, positions, images, labels):
+        if augment is not None:
+            seeds = example_seeds(augment_seed, epochs[0], positions)
+            images = augmented(augment, images, seeds, spec)
+        return images if images.dtype.is_floating else to_float(images), labels
+
+    if epoch is None:
+        dataset = _iterated(
+            dataset,
+            batch_size,
+            shuffle_seed,
+            shuffle_buffer_size,
+            drop_remainder,
+            cache,
+        )
+    elif cache and whole:
+        # Taking a batch out of one array is faster than batching examples, and
+        # the array is as large as the pixels.
+        images, labels = _in_memory(dataset, num_examples)
+        dataset = ordered_positions(
+            num_examples, seed=shuffle_seed, epoch=epoch
+        ).batch(batch_size, drop_remainder)
+        dataset = dataset.map(
+            lambda epochs, positions: finish(
+                epochs,
+                positions,
+                tf.gather(images, positions),
+                tf.gather(labels, positions),
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    else:
+        dataset = buffered_order(
+            dataset.cache() if cache else dataset,
+            shuffle_buffer_size,
+            seed=shuffle_seed,
+            epoch=epoch,
+            count=num_examples,
+        ).batch(batch_size, drop_remainder)
+        dataset = dataset.map(
+            lambda epochs, positions, pair: finish(epochs, positions, *pair),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    if epoch is not None:
+        # Every worker orders all examples and takes its share of the batches;
+        # by files it would order those of its own files alone.
+        dataset = distribution.shard_by_elements(dataset)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _in_memory(dataset, num_examples):
+    """All images and labels, as two tensors on the host."""
+    arrays = None
+    start = 0
+    for chunk in dataset.batch(_CHUNK).as_numpy_iterator():
+        if arrays is None:
+            arrays = [
+                _aligned([num_examples, *part.shape[1:]], part.dtype)
+                for part in chunk
+            ]
+        for array, part in zip(arrays, chunk, strict=True):
+            array[start : start + len(part)] = part
+        start += len(chunk[0])
+    # Filled in place and handed over as they are: stacking them, or
+    # tf.constant, would need two or three times the room.
+    return [
+        tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+        for array in arrays
+    ]
+
+
+def _aligned(shape, dtype):
+    """An empty array where TensorFlow wants it: at a multiple of 64 bytes."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+def _iterated(dataset, batch_size, seed, buffer_size, drop_remainder, cache):
+    """Batches in another order each time, or in that of the data set."""
+    if seed is None:
         # Whole batches are cheaper to keep than examples; as uint8 they take
         # a quarter of the room.
+        dataset = dataset.batch(batch_size, drop_remainder)
         dataset = dataset.cache() if cache else dataset
     else:
-        if shuffle_buffer_size is None:
-            shuffle_buffer_size = num_examples
-        _check_positive("shuffle_buffer_size", shuffle_buffer_size)
         dataset = dataset.cache() if cache else dataset
         dataset = dataset.shuffle(
-            shuffle_buffer_size,
-            seed=_check_seed(shuffle_seed),
-            reshuffle_each_iteration=True,
+            buffer_size, seed=seed, reshuffle_each_iteration=True
         ).batch(batch_size, drop_remainder)
     return dataset.map(
         lambda image, label: (to_float(image), label),
         num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def _to_pair(example):
@@ -157,10 +285,44 @@ def _check_positive(name, value):
         )
 
 
-def _check_seed(seed):
+def _checked_seed(name, seed):
+    if seed is None:
+        return None
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         raise TypeError(
-            'Argument "shuffle_seed" must be an int, or None for no shuffling. '
-            f"Received: shuffle_seed={seed!r}."
+            f'Argument "{name}" must be an int, or None. Received: '
+            f"{name}={seed!r}."
+        )
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(
+            f'Argument "{name}" must fit in 64 bits. Received: {name}={seed}.'
         )
     return int(seed)
+
+
+def _needed_seed(augment, augment_seed, shuffle_seed, epoch):
+    """The seed of the augmentation, once its arguments go together."""
+    if augment is None:
+        if augment_seed is not None:
+            raise ValueError(
+                'Argument "augment_seed" is for augment=..., which is missing. '
+                f"Received: augment_seed={augment_seed}."
+            )
+        if epoch is not None and shuffle_seed is None:
+            raise ValueError(
+                'Argument "epoch" has nothing to decide without shuffle_seed '
+                "or augment. Give one of them, or leave out epoch."
+            )
+        return None
+    if epoch is None:
+        raise ValueError(
+            'Argument "augment" needs epoch, so that it can be replayed: give '
+            "epoch=kd_keras.callbacks.EpochCounter().value for training, with "
+            "the counter among the callbacks of fit, or an int."
+        )
+    if augment_seed is None and shuffle_seed is None:
+        raise ValueError(
+            'Argument "augment" needs a seed. Give augment_seed or '
+            "shuffle_seed."
+        )
+    return shuffle_seed if augment_seed is None else augment_seed

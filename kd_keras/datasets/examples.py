@@ -88,33 +88,5 @@ def count_examples(dataset):
     return count
 
 
-def shard_by_elements(dataset):
-    """Lets `tf.distribute` share a data set out by elements, never by files.
-
-    By files is what it tries first. That fails for a set of fewer files than
-    workers, as most small ones are, and it would pair the examples of a
-    worker's files with marks made for the whole set. By elements, every worker
-    takes its share of the finished data set.
-
-    Args:
-        dataset: `tf.data.Dataset`.
-
-    Returns:
-        `tf.data.Dataset` of the same elements. The option holds for everything
-        made from it, until set otherwise.
-
-    Example:
-
-    >>> dataset = shard_by_elements(tf.data.Dataset.range(3))
-    >>> dataset.options().experimental_distribute.auto_shard_policy.name
-    'DATA'
-    """
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
-    )
-    return dataset.with_options(options)
-
-
 def _add_one(count, _):
     return count + 1

@@ -9,8 +9,8 @@ import sys
 
 import tensorflow as tf
 
+from kd_keras import distribution
 from kd_keras.datasets.embedded import digits_builder
-from kd_keras.datasets.examples import shard_by_elements
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -248,7 +248,7 @@ def _read(builder, split):
         # Caching and prefetching are done once, by batches().
         read_config=tfds.ReadConfig(try_autocache=False, skip_prefetch=True),
     )
-    return shard_by_elements(dataset)
+    return distribution.shard_by_elements(dataset)
 
 
 def _resize(image, image_shape):

@@ -16,9 +16,9 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
+from kd_keras import distribution
 from kd_keras.datasets.examples import check_examples
 from kd_keras.datasets.examples import count_examples
-from kd_keras.datasets.examples import shard_by_elements
 from kd_keras.datasets.selection import mark_lowest
 from kd_keras.datasets.selection import random_priorities
 from kd_keras.datasets.selection import stratified_priorities
@@ -222,7 +222,7 @@ def _zip_with(dataset, mask):
 
 def _declare(dataset, count):
     """Declares the length, and that workers share the set by elements."""
-    return shard_by_elements(
+    return distribution.shard_by_elements(
         dataset.apply(tf.data.experimental.assert_cardinality(count))
     )
 

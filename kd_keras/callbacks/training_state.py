@@ -1,0 +1,353 @@
+"""A training that can be broken off at any moment and taken up again."""
+
+import json
+import os
+import re
+
+import keras
+import tensorflow as tf
+
+from kd_keras import distribution
+from kd_keras import keras_hooks
+from kd_keras.callbacks import state_file
+
+# What a callback of Keras remembers from epoch to epoch. All of it is public,
+# and all but the last is forgotten at the start of a `fit`.
+_REMEMBERED = (
+    (
+        keras.callbacks.EarlyStopping,
+        ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    ),
+    (keras.callbacks.ReduceLROnPlateau, ("wait", "best", "cooldown_counter")),
+    (keras.callbacks.ModelCheckpoint, ("best",)),
+)
+
+
+class TrainingState(keras.callbacks.Callback):
+    """Saves all that training needs to go on, and takes it up again.
+
+    After each epoch it saves every variable of the model and its optimizer
+    (those of seed generators, which Keras' weight files leave out, loss scales,
+    accumulated gradients and moving averages among them), the number of the
+    epoch, the history, and what `EarlyStopping`, `ReduceLROnPlateau` and
+    `ModelCheckpoint` remember. `fit`, called again in the same way, starts
+    after the last epoch that was saved. So a run that was killed and started
+    again by the same command ends where the unbroken one ends: on CPU bit for
+    bit, if the order of its data is a function of the epoch, too (see
+    `EpochCounter`). A run that has ended, early or not, does nothing more:
+    remove the file to train again. With more `epochs` than it had, a run that
+    has not stopped early goes on from where it ended.
+
+    The file is written beside and renamed, so that what is loaded is always
+    whole. With several workers the first one writes and all read: the path must
+    be the same file for all.
+
+    What is not saved, because it is not the model's: random numbers drawn
+    without a seed generator (`keras.random` functions with `seed=None` and
+    `tf.random`), the order of arrays that `fit` shuffles itself (pass
+    `kd_keras.datasets.batches`, or `shuffle=False`), batches within an epoch,
+    and metrics, which begin anew in each epoch.
+
+    `Distiller.fit` tells it of the other callbacks. In `fit` of another model
+    call `watch` with all of them before, and put it in front of any that
+    changes something at the start of an epoch, as `LearningRateScheduler`. A
+    callback of your own takes part if it has `get_state()`, which returns
+    numbers, strings, arrays, lists and dicts, and `set_state(state)`.
+
+    Args:
+        path: A file that ends in `.npz`, or a directory, in which it will be
+            `training_state.npz`. Directories are made as needed.
+        config: What the run depends on, such as hyperparameters: None or
+            anything of JSON. A state that was saved with another one is
+            refused. Defaults to None.
+
+    Raises:
+        TypeError: If `config` is nothing of JSON.
+        ValueError: When training begins: if the model is not built, the file
+            is damaged, or what it holds is of another configuration, other
+            callbacks or other variables; it names the first that differs.
+
+    Example:
+
+    >>> def run(epochs):
+    ...     keras.utils.set_random_seed(0)
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    ...     model.compile("adam", "mse")
+    ...     state = kd_keras.callbacks.TrainingState("run", {"seed": 0})
+    ...     return model.fit(np.eye(2), np.ones([2, 3]), epochs=epochs,
+    ...         shuffle=False, callbacks=[state], verbose=0)
+    >>> run(epochs=2).epoch
+    [0, 1]
+    >>> len(run(epochs=3).history["loss"])
+    3
+    """
+
+    def __init__(self, path, config=None):
+        super().__init__()
+        path = os.fspath(path)
+        if not path.endswith(".npz"):
+            path = os.path.join(path, "training_state.npz")
+        self.path = path
+        self._config = _plain(config)
+        self._watched = []
+        self._saved = None
+        self._next_epoch = None
+
+    def watch(self, callbacks):
+        """Tells which callbacks take part in `fit`.
+
+        Args:
+            callbacks: All of them: a callback, a list or a structure.
+        """
+        self._watched = [
+            callback
+            for callback in keras.tree.flatten(callbacks or [])
+            if _attributes(callback) or _has_own_state(callback)
+        ]
+
+    def on_train_begin(self, logs=None):
+        """Takes up what was saved, if anything was."""
+        self._next_epoch = None
+        if not self.model.built:
+            raise ValueError(
+                "A TrainingState restores variables before the first step, and "
+                f"{self.model.name!r} has none yet. Build it before `fit`: "
+                "call it on a batch, or give its first layer a keras.Input."
+            )
+        if distribution.is_chief(self.model.distribute_strategy):
+            state_file.remove_temporary(self.path)
+        self._saved = state_file.read(self.path)
+        self._check_all_workers()
+        if self._saved is None:
+            return
+        _check_same("config", self._saved["config"], self._config)
+        _check_same(
+            "callbacks",
+            [state["class"] for state in self._saved["callbacks"]],
+            [type(callback).__name__ for callback in self._watched],
+        )
+        self._restore_variables()
+        epoch = self._saved["epoch"]
+        if self._saved["stopped"]:
+            epoch = max(epoch, self.params.get("epochs", 0))
+        keras_hooks.start_at_epoch(self.model, epoch)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Saves the epoch before; after a restart, restores the callbacks."""
+        if self._saved is not None:
+            # Only now: on their own `on_train_begin` they forget everything.
+            self._restore_callbacks()
+        elif self._next_epoch is not None:
+            # Only now: at the end of the epoch some had not seen it yet.
+            self._save(finished=False)
+        keras_hooks.start_at_epoch(self.model, None)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Notes that the epoch is complete."""
+        self._next_epoch = epoch + 1
+
+    def on_train_end(self, logs=None):
+        """Saves the end, after which there is nothing more to do."""
+        if self._next_epoch is not None:
+            self._save(finished=True)
+        elif self._saved is not None:
+            # Not one epoch was left. At the end of training Keras has just put
+            # averages in the place of weights that may be the best ones since;
+            # and who puts the best ones back needs to remember them.
+            self._restore_variables()
+            self._restore_callbacks()
+        keras_hooks.start_at_epoch(self.model, None)
+
+    def _check_all_workers(self):
+        """Raises if another worker would start at another epoch."""
+        epoch = self._saved["epoch"] if self._saved else 0
+        strategy = self.model.distribute_strategy
+        chiefs = distribution.chiefs_value(strategy, epoch)
+        if chiefs != epoch:
+            raise ValueError(
+                f"The first worker takes up {self.path} at epoch {chiefs}, "
+                f"and this one at epoch {epoch}. The path must be the same "
+                "file for all workers."
+            )
+
+    def _variables(self):
+        """All variables, each with a description."""
+        named = [(variable, variable.path) for variable in self.model.variables]
+        optimizer = self.model.optimizer
+        if optimizer is not None:
+            if not optimizer.built:
+                with self.model.distribute_strategy.scope():
+                    optimizer.build(self.model.trainable_variables)
+            # Their paths depend on who builds them, and when.
+            named += [
+                (variable, f"optimizer/{variable.name}")
+                for variable in optimizer.variables
+            ]
+        return [(variable, _described(variable, n)) for variable, n in named]
+
+    def _parts(self, variable):
+        """The variables of the replicas of this process, or the only one."""
+        strategy = self.model.distribute_strategy
+        return strategy.experimental_local_results(variable.value)
+
+    def _save(self, finished):
+        variables = [
+            {"variable": name, "values": self._values(variable)}
+            for variable, name in self._variables()
+        ]
+        if not distribution.is_chief(self.model.distribute_strategy):
+            return
+        history = self.model.history
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+        state_file.write(
+            self.path,
+            {
+                "epoch": self._next_epoch,
+                "finished": finished,
+                "stopped": finished and bool(self.model.stop_training),
+                "config": self._config,
+                "history": {"history": history.history, "epoch": history.epoch},
+                "callbacks": [_remembered(c) for c in self._watched],
+                "variables": variables,
+            },
+        )
+
+    def _values(self, variable):
+        """Its value, or one for each replica if they differ."""
+        strategy = self.model.distribute_strategy
+        if distribution.is_multi_worker(strategy) and not variable.trainable:
+            # All workers get here at the same time.
+            own = strategy.run(lambda: tf.convert_to_tensor(variable)[None])
+            values = list(strategy.gather(own, axis=0).numpy())
+        else:
+            values = [part.numpy() for part in self._parts(variable)]
+        # Gradients are summed over the replicas, so that most values agree.
+        # The statistics of batch normalisation are each replica's own.
+        if all(_is_same(value, values[0]) for value in values[1:]):
+            values = values[:1]
+        return values
+
+    def _restore_variables(self):
+        variables = self._variables()
+        _check_same(
+            "variables",
+            [saved["variable"] for saved in self._saved["variables"]],
+            [name for _, name in variables],
+        )
+        strategy = self.model.distribute_strategy
+        replicas = strategy.num_replicas_in_sync
+        first = _first_replica(strategy)
+        for (variable, name), saved in zip(
+            variables, self._saved["variables"], strict=True
+        ):
+            parts, values = self._parts(variable), saved["values"]
+            if len(values) == 1:
+                values = values * replicas
+            if len(values) != replicas:
+                raise ValueError(
+                    f"Each replica had a value of its own of {name}. Found: "
+                    f"{len(values)} replicas. Expected: {replicas}. Train on "
+                    "as many as before."
+                )
+            for part, value in zip(parts, values[first:], strict=False):
+                part.assign(value)
+
+    def _restore_callbacks(self):
+        for callback, state in zip(
+            self._watched, self._saved["callbacks"], strict=True
+        ):
+            for name, value in state["attributes"].items():
+                setattr(callback, name, value)
+            if _has_own_state(callback):
+                callback.set_state(state["own"])
+        history = self.model.history
+        history.history = self._saved["history"]["history"]
+        history.epoch = self._saved["history"]["epoch"]
+        self._saved = None
+
+
+def _attributes(callback):
+    """Names of what a callback of Keras remembers."""
+    for kind, names in _REMEMBERED:
+        if isinstance(callback, kind):
+            return names
+    return ()
+
+
+def _has_own_state(callback):
+    return hasattr(callback, "get_state") and hasattr(callback, "set_state")
+
+
+def _remembered(callback):
+    """What is to be saved of a callback."""
+    return {
+        "class": type(callback).__name__,
+        "attributes": {n: getattr(callback, n) for n in _attributes(callback)},
+        "own": callback.get_state() if _has_own_state(callback) else None,
+    }
+
+
+def _described(variable, name):
+    # Keras numbers the names of what is made in one process. A second run in
+    # the same process has other numbers.
+    name = re.sub(r"_\d+(?=[_/]|$)", "", name)
+    return f"{name}: {variable.dtype} {[int(size) for size in variable.shape]}"
+
+
+def _first_replica(strategy):
+    """Number, among those of all workers, of this one's first replica."""
+    if not distribution.is_multi_worker(strategy):
+        return 0
+    numbers = strategy.run(
+        lambda: tf.convert_to_tensor(
+            tf.distribute.get_replica_context().replica_id_in_sync_group
+        )
+    )
+    return int(strategy.experimental_local_results(numbers)[0])
+
+
+def _is_same(one, other):
+    return one.tobytes() == other.tobytes()
+
+
+def _plain(config):
+    """A configuration as JSON gives it back."""
+    try:
+        return json.loads(json.dumps(config))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "`config` must be None or of JSON: dicts with string keys, lists, "
+            f"numbers, strings. Received: {config!r} ({error})."
+        ) from None
+
+
+def _check_same(field, found, expected):
+    """Raises for the first difference, named by its dotted path."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            _check_same(
+                f"{field}.{key}",
+                found.get(key, _MISSING),
+                expected.get(key, _MISSING),
+            )
+    elif isinstance(found, list) and isinstance(expected, list):
+        for i in range(max(len(found), len(expected))):
+            _check_same(
+                f"{field}[{i}]",
+                found[i] if i < len(found) else _MISSING,
+                expected[i] if i < len(expected) else _MISSING,
+            )
+    elif repr(found) != repr(expected):
+        raise ValueError(
+            f"The training state was saved by another run: `{field}` differs. "
+            f"Found: {found!r}. Expected: {expected!r}. Start the run as it "
+            "was started, or give this one another path."
+        )
+
+
+class _Missing:
+    def __repr__(self):
+        return "nothing"
+
+
+_MISSING = _Missing()

@@ -1,0 +1,270 @@
+"""An output directory that is complete or not there, and can be resumed.
+
+A run works in a directory beside, `NAME.partial`, and takes its name when all
+is done. It is made of units; what a unit came to is written when it is done, so
+that a run which was broken off goes on from there.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+
+import tensorflow as tf
+
+from kd_keras import distribution
+
+# Inside of the partial directory: what is not of the output.
+_WORK = "work"
+
+
+class Run:
+    """One output directory in the making.
+
+    Attributes:
+        path: `pathlib.Path` of the partial directory, for what will be of the
+            output.
+        work: `pathlib.Path` in it for what will not.
+
+    Args:
+        output_dir: Directory to make.
+        config: What the run depends on, anything of JSON. It is written as
+            `config.json`.
+        overwrite: Whether something at `output_dir`, or a broken run of
+            another configuration, may be replaced. Defaults to `False`.
+        strategy: A `tf.distribute.Strategy` whose workers all make this run:
+            the chief writes, the others read the same directory. Defaults to
+            the current one.
+
+    Raises:
+        FileExistsError: If there is something at `output_dir`, or another
+            process works on it.
+        ValueError: If there is a broken run of another configuration.
+
+    Example:
+
+    >>> with kd_keras.runs.Run("squares", {"upto": 2}).begin() as run:
+    ...     for number in (1, 2):
+    ...         if run.done(f"{number}") is None:
+    ...             run.finish(f"{number}", number**2)
+    ...     run.publish()
+    >>> os.listdir("squares")
+    ['config.json']
+    """
+
+    def __init__(
+        self,
+        output_dir,
+        config,
+        *,
+        overwrite=False,
+        strategy=None,
+    ):
+        self._output_dir = pathlib.Path(output_dir)
+        self._config = json.loads(json.dumps(config))
+        self._overwrite = overwrite
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._is_chief = distribution.is_chief(self._strategy)
+        self.path = self._output_dir.with_name(
+            self._output_dir.name + ".partial"
+        )
+        self.work = self.path / _WORK
+        self._check()
+
+    @contextlib.contextmanager
+    def begin(self, provenance=None):
+        """Makes the partial directory, or takes it up, and holds its lock.
+
+        Args:
+            provenance: What else is worth knowing, a dict of JSON that is
+                written into `config.json` and not compared.
+
+        Raises:
+            FileExistsError: If another process is at work on it.
+        """
+        with contextlib.ExitStack() as stack:
+            if self._is_chief:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock(stack)
+                self._check()
+                self._take_up(provenance or {})
+            # Before this the others might see what will be cleared.
+            distribution.chiefs_value(self._strategy, 0)
+            yield self
+
+    def done(self, unit):
+        """What a unit came to; None if it is still to do.
+
+        Args:
+            unit: Its name, which must do as the name of a file.
+
+        Returns:
+            What was given to `finish`.
+        """
+        path = self._unit(unit)
+        # The chief's word counts: it may be ahead of what another sees.
+        if not distribution.chiefs_value(self._strategy, int(path.is_file())):
+            return None
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"The first worker has {path} and this one has not. The "
+                "output directory must be the same one for all workers."
+            )
+        return json.loads(path.read_text())
+
+    def finish(self, unit, result):
+        """Notes that a unit is done.
+
+        Args:
+            unit: Its name.
+            result: What it came to, anything of JSON but None.
+        """
+        if self._is_chief:
+            write_json(self._unit(unit), result)
+
+    def publish(self):
+        """Gives the directory its name; what was there before is removed."""
+        if self._is_chief:
+            self._publish()
+        # Workers end together: one that is gone is an error to the others.
+        distribution.chiefs_value(self._strategy, 0)
+
+    def _check(self):
+        """Raises if the run may not begin."""
+        if self._is_chief and _is_something(self._output_dir):
+            self._check_finished()
+        broken = self._broken_config()
+        if broken is not None and not self._overwrite:
+            difference = _difference(broken, self._config)
+            if difference:
+                raise ValueError(
+                    f"{self.path} holds a run that was broken off, of another "
+                    f"configuration: {difference}. Give the same to go on "
+                    "with it, another output directory, or overwrite it "
+                    "(--overwrite)."
+                )
+
+    def _check_finished(self):
+        if not self._overwrite:
+            config = _read_json(self._output_dir / "config.json")
+            known = {key: config.get(key) for key in self._config}
+            difference = config and _difference(known, self._config)
+            raise FileExistsError(
+                f"There is something at {self._output_dir} already"
+                + (
+                    f", a run of another configuration: {difference}. "
+                    if difference
+                    else ". "
+                )
+                + "Choose another output directory, or overwrite it "
+                "(--overwrite)."
+            )
+        if not (self._output_dir / "config.json").is_file():
+            raise FileExistsError(
+                f"{self._output_dir} has no config.json, so it is no output "
+                "of a run and is not overwritten. Choose another output "
+                "directory."
+            )
+
+    def _check_half_made(self):
+        """Raises unless a directory without configuration can be a run's."""
+        others = {path.name for path in self.path.iterdir()} - {
+            _WORK,
+            "config.json",
+            "config.json.unfinished",
+        }
+        if others:
+            raise FileExistsError(
+                f"{self.path}, where this run would work, holds something "
+                f"else: {', '.join(sorted(others)[:3])}. Choose another output "
+                "directory, or move that away."
+            )
+
+    def _broken_config(self):
+        """The configuration of a run that was broken off, or None."""
+        return _read_json(self.work / "config.json") or None
+
+    def _lock(self, stack):
+        # Beside the directory, which is removed and renamed.
+        file = stack.enter_context(
+            open(self.path.with_name(self.path.name + ".lock"), "w")
+        )
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FileExistsError(
+                f"Another process is at work on {self.path}. Wait for it, or "
+                "choose another output directory."
+            ) from None
+        stack.callback(os.remove, file.name)
+
+    def _take_up(self, provenance):
+        broken = self._broken_config()
+        if broken is not None and not _difference(broken, self._config):
+            return
+        if self.path.exists():
+            if broken is None:
+                self._check_half_made()
+            shutil.rmtree(self.path)
+        self.work.mkdir(parents=True)
+        write_json(self.path / "config.json", {**self._config, **provenance})
+        # Last, as a sign that all of the directory is this run's.
+        write_json(self.work / "config.json", self._config)
+
+    def _publish(self):
+        old = self._output_dir.with_name(self._output_dir.name + ".replaced")
+        if self._output_dir.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(self._output_dir, old)
+        os.rename(self.path, self._output_dir)
+        shutil.rmtree(self._output_dir / _WORK)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _unit(self, unit):
+        return self.work / f"{unit}.json"
+
+
+def write_json(path, value):
+    """Writes JSON so that the path holds all of it or what it held.
+
+    Args:
+        path: `pathlib.Path` to write.
+        value: Anything of JSON.
+
+    Example:
+
+    >>> import pathlib
+    >>> kd_keras.runs.write_json(pathlib.Path("two.json"), {"two": 2})
+    >>> pathlib.Path("two.json").read_text()
+    '{\\n  "two": 2\\n}\\n'
+    """
+    aside = path.with_name(path.name + ".unfinished")
+    with open(aside, "w") as file:
+        file.write(json.dumps(value, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def _is_something(path):
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+
+
+def _difference(found, wanted):
+    """The first field that differs, in words; empty if none does."""
+    for key in {**wanted, **found}:
+        if found.get(key) != wanted.get(key):
+            return (
+                f"`{key}` is {json.dumps(found.get(key))} there, and "
+                f"{json.dumps(wanted.get(key))} here"
+            )
+    return ""

@@ -1,0 +1,231 @@
+"""Augmentation: the same seed, epoch and example give the same pixels."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from kd_keras.datasets import augmentation
+from kd_keras.datasets import batches
+from kd_keras.datasets import order
+from kd_keras.datasets import random_shift
+
+
+def examples(count=12):
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 256, (count, 5, 6, 2), np.uint8)
+    return tf.data.Dataset.from_tensor_slices(
+        {"image": images, "label": np.arange(count)}
+    )
+
+
+def by_label(dataset):
+    """The images as bytes, by their labels, which are all different."""
+    return {
+        int(y): image.numpy().tobytes()
+        for images, labels in dataset
+        for image, y in zip(images, labels, strict=True)
+    }
+
+
+def shifted(image, down, right):
+    """What a shift is, written plainly."""
+    result = np.zeros_like(image)
+    height, width, _ = image.shape
+    for row in range(height):
+        for column in range(width):
+            if 0 <= row - down < height and 0 <= column - right < width:
+                result[row, column] = image[row - down, column - right]
+    return result
+
+
+class RandomShiftTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters("uint8", "float32")
+    def test_every_shift_is_as_likely(self, dtype):
+        image = np.arange(1, 61).reshape(5, 6, 2).astype(dtype)
+        moves = [(i, j) for i in range(-2, 3) for j in range(-2, 3)]
+        possible = {shifted(image, *move).tobytes(): move for move in moves}
+        shift = random_shift(2)
+        counts = dict.fromkeys(moves, 0)
+        for number in range(1000):
+            result = shift(image, [0, number])
+            self.assertEqual((result.dtype, result.shape), (dtype, image.shape))
+            # KeyError if it is none of the 25.
+            counts[possible[result.numpy().tobytes()]] += 1
+        # A sum of squares that one in a thousand correct generators exceeds.
+        chi_square = sum((c - 40) ** 2 / 40 for c in counts.values())
+        self.assertLess(chi_square, 51.2)
+
+    @parameterized.parameters(0, -1, 1.5, True)
+    def test_refused(self, max_pixels):
+        with self.assertRaisesRegex(ValueError, '"max_pixels" must be a pos'):
+            random_shift(max_pixels)
+
+
+class SeedsTest(tf.test.TestCase):
+    def test_all_different(self):
+        found = set()
+        for seed in (0, 1):
+            for epoch in (0, 1, 2):
+                seeds = order.example_seeds(seed, epoch, tf.range(50))
+                found |= {tuple(s) for s in seeds.numpy()}
+        self.assertLen(found, 2 * 3 * 50)
+
+    def test_draws_of_neighbours_are_independent(self):
+        draws = np.array(
+            [
+                [
+                    tf.random.stateless_uniform([], seed).numpy()
+                    for seed in order.example_seeds(7, epoch, tf.range(150))
+                ]
+                for epoch in (0, 1)
+            ]
+        )
+        # Three standard deviations of 150 independent draws.
+        self.assertLess(abs(np.corrcoef(draws)[0, 1]), 3 / 150**0.5)
+        series = draws[0]
+        self.assertLess(
+            abs(np.corrcoef(series[1:], series[:-1])[0, 1]), 3 / 150**0.5
+        )
+        self.assertAllClose(draws.mean(), 0.5, atol=3 / (12 * 300) ** 0.5)
+
+
+class BatchesTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        {"batch_size": 5},
+        {"shuffle_buffer_size": 3},
+        {"shuffle_buffer_size": 3, "cache": False, "batch_size": 5},
+        {"shuffle_seed": None},
+        {"shuffle_seed": 9},
+    )
+    def test_function_of_seed_epoch_and_example(self, **way):
+        def build(**change):
+            arguments = {
+                "batch_size": 4,
+                "shuffle_seed": 3,
+                "augment": random_shift(2),
+                "augment_seed": 8,
+                "epoch": 6,
+                **way,
+                **change,
+            }
+            return by_label(batches(examples(), **arguments))
+
+        # Computed example by example, from the position in the data set.
+        expected = {}
+        shift = random_shift(2)
+        for position, example in enumerate(examples()):
+            seed = order.example_seeds(8, 6, [position])[0]
+            image = shift(example["image"], seed)
+            expected[position] = (
+                (tf.cast(image, tf.float32) / 255.0).numpy().tobytes()
+            )
+        tf.random.set_seed(len(way))
+        self.assertEqual(build(), expected)
+        for change in ({"epoch": 7}, {"augment_seed": 9}):
+            other = build(**change)
+            same = sum(other[i] == expected[i] for i in expected)
+            self.assertLess(same, 6)
+
+    def test_shuffle_seed_is_the_seed_if_there_is_no_other(self):
+        def build(**seeds):
+            return by_label(
+                batches(
+                    examples(), 4, augment=random_shift(1), epoch=0, **seeds
+                )
+            )
+
+        self.assertEqual(
+            build(shuffle_seed=5), build(shuffle_seed=6, augment_seed=5)
+        )
+
+    def test_the_epoch_of_a_variable(self):
+        epoch = tf.Variable(2, dtype=tf.int64)
+
+        def build(epoch):
+            return batches(
+                examples(),
+                4,
+                shuffle_seed=0,
+                augment=random_shift(2),
+                epoch=epoch,
+            )
+
+        dataset = build(epoch)
+        for number in (2, 3):
+            epoch.assign(number)
+            self.assertEqual(by_label(dataset), by_label(build(number)))
+
+    def test_float_images_are_taken_as_they_are(self):
+        def brighten(image, seed):
+            del seed
+            return tf.cast(image, tf.float32) / 510.0 + 0.5
+
+        dataset = batches(
+            examples(), 4, shuffle_seed=0, epoch=0, augment=brighten
+        )
+        plain = by_label(batches(examples(), 4))
+        for label, image in by_label(dataset).items():
+            self.assertAllClose(
+                np.frombuffer(image, np.float32),
+                np.frombuffer(plain[label], np.float32) / 2 + 0.5,
+            )
+
+    def test_another_size(self):
+        def crop(image, seed):
+            return tf.image.stateless_random_crop(image, [3, 4, 2], seed)
+
+        dataset = batches(
+            examples(),
+            4,
+            shuffle_seed=0,
+            epoch=0,
+            augment=crop,
+            drop_remainder=True,
+        )
+        self.assertEqual(dataset.element_spec[0].shape, (4, 3, 4, 2))
+        self.assertEqual(next(iter(dataset))[0].shape, (4, 3, 4, 2))
+
+    @parameterized.parameters(
+        ({"augment": 3}, TypeError, "must be a function.*3"),
+        ({"epoch": None}, ValueError, "needs epoch.*EpochCounter"),
+        ({"shuffle_seed": None}, ValueError, "needs a seed"),
+        (
+            {"augment": None, "augment_seed": 3},
+            ValueError,
+            "for augment=..., which is missing",
+        ),
+        (
+            {"augment": lambda image, seed: (image, seed)},
+            TypeError,
+            "must give one image",
+        ),
+        (
+            {"augment": lambda image, seed: tf.cast(image, tf.int32)},
+            TypeError,
+            "must give one image.*int32",
+        ),
+        (
+            {"augment": lambda image, seed: image[0]},
+            ValueError,
+            r"\(6, 2\).*one image at a time",
+        ),
+    )
+    def test_refused(self, change, error, message):
+        arguments = {
+            "shuffle_seed": 0,
+            "epoch": 0,
+            "augment": random_shift(1),
+            **change,
+        }
+        with self.assertRaisesRegex(error, message):
+            batches(examples(), 4, **arguments)
+
+    def test_checked_without_a_batch(self):
+        spec = augmentation.check_augmentation(
+            lambda image, seed: image[:2], tf.TensorSpec([5, 6, 2], tf.uint8)
+        )
+        self.assertEqual(spec, tf.TensorSpec([2, 6, 2], tf.uint8))
+
+
+if __name__ == "__main__":
+    tf.test.main()
