@@ -165,9 +165,9 @@ class CheckedLoops:
                 **kwargs,
             )
 
-    def predict(self, x, **kwargs):
+    def predict(self, x, *args, **kwargs):
         """Predicts with the student, as `keras.Model.predict`."""
-        return super().predict(self._prepared(x), **kwargs)
+        return super().predict(self._prepared(x), *args, **kwargs)
 
     def train_on_batch(
         self,

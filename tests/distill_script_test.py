@@ -6,6 +6,7 @@ import sys
 import tempfile
 
 import keras
+import pytest
 import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
@@ -52,18 +53,11 @@ class DistillScriptTest(tf.test.TestCase):
         self.assertIn("| distilled", done.stdout)
         self.assertRegex(done.stderr, r"seed 0: teacher")
         self.assertTrue(os.path.exists(output_dir + "/saved_model"))
-        # The same command gives the same numbers.
-        third = _run(*arguments, f"--output_dir={output_dir}2")
-        self.assertEqual(third.returncode, 0, third.stderr)
-        lines = [
-            pathlib.Path(folder, "metrics.jsonl").read_text()
-            for folder in (output_dir, output_dir + "2")
-        ]
-        self.assertEqual(*lines)
-        again = _run(*arguments)
-        self.assertEqual(again.returncode, 1)
-        self.assertNotIn("Traceback", again.stderr)
-        self.assertIn("--overwrite", again.stderr.splitlines()[-1])
+        with (
+            flagsaver.flagsaver(output_dir=output_dir),
+            self.assertRaisesRegex(SystemExit, "distill: .*--overwrite"),
+        ):
+            distill.main(["distill"])
 
     def test_help(self):
         done = _run("--help")
@@ -135,13 +129,11 @@ class DistillScriptTest(tf.test.TestCase):
             self.assertIn(
                 "interrupted.partial", os.listdir(self.folder + "/runs")
             )
-        other = _run(*arguments, "--temperature=2")
-        self.assertEqual(other.returncode, 1)
-        self.assertIn("`temperature` is 4.0 there", other.stderr)
         done = _run(*arguments)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(os.listdir(self.folder + "/runs"), ["interrupted"])
 
+    @pytest.mark.slow
     def test_strategy(self):
         """Two parts of the CPU give the numbers of one."""
         students = []

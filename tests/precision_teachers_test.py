@@ -182,7 +182,7 @@ class TeachersTest(tf.test.TestCase, parameterized.TestCase):
         logs = distiller.fit(x, y, batch_size=20, verbose=0).history
         self.assertAllClose(logs["soft_loss"], [expected], 1e-5)
         distiller.teacher = reference.mlp(3)
-        self.assertEqual(distiller.teacher.layers[0].compute_dtype, "bfloat16")
+        self.assertEqual(distiller.teacher.layers[-2].compute_dtype, "bfloat16")
         with self.assertRaisesRegex(ValueError, "must be one of"):
             kd_keras.Distiller(student=student, teacher_dtype="int8")
 

@@ -103,8 +103,9 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_reproducible(self):
         output_dir = self.output_dir.with_name("again")
-        rows, _ = training.run_distillation(self.config, output_dir)
-        self.assertEqual(rows, self.rows)
+        config = dataclasses.replace(self.config, seeds=1)
+        rows, _ = training.run_distillation(config, output_dir)
+        self.assertEqual(rows, self.rows[:3])
         for one, other in zip(
             keras.saving.load_model(output_dir / "student.keras").weights,
             keras.saving.load_model(self.output_dir / "student.keras").weights,
