@@ -4,6 +4,7 @@ import re
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -119,8 +120,7 @@ class UpdateTest(tf.test.TestCase, parameterized.TestCase):
         ):
             self.assertAllClose(one, other, 1e-5, 1e-6)
 
-    @parameterized.parameters("arithmetic", "nested")
-    def test_fit(self, kind):
+    def test_fit(self, kind="nested"):
         plain = compiled(kind=kind, jit_compile=False, **metrics())
         jitted = compiled(kind=kind, jit_compile=True, **metrics())
         before = plain.student.get_weights()[0]
@@ -244,6 +244,7 @@ class DeviceTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertContainsSubset(["<=16"], faults_of_hlo(labelled, x, y))
 
+    @pytest.mark.slow
     def test_mixed_precision(self):
         plain = compiled(student("mixed_bfloat16"), jit_compile=False)
         jitted = compiled(student("mixed_bfloat16"), jit_compile=True)

@@ -96,17 +96,13 @@ def fit(strategy, num_examples, batch_size, num_steps, learning_rate=0.1):
     }
 
 
-def even(strategy):
-    return fit(strategy, 24, 6, 1)[1]
-
-
 def even_many_steps(strategy):
     return fit(strategy, 24, 6, 4)[1]
 
 
 def uneven(strategy):
     # The first batch does not divide by 2, the last leaves a replica idle.
-    distiller, told = fit(strategy, 26, 5, 4)
+    distiller, told = fit(strategy, 26, 5, 1)
     x, y, weights = data(26)
     predicted = distiller.predict(x, batch_size=5, verbose=0)
     evaluated = distiller.evaluate(x, y, 5, 0, weights, return_dict=True)

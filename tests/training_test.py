@@ -2,7 +2,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
 import tempfile
 
 import keras
@@ -167,14 +166,6 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(FileExistsError, "no config.json"):
             training.run_distillation(self.config, folder, overwrite=True)
         self.assertTrue((folder / "thesis.txt").exists())
-
-    def test_overwrite(self):
-        folder = self.output_dir.with_name("overwritten")
-        shutil.copytree(self.output_dir, folder)
-        config = dataclasses.replace(self.config, seeds=1)
-        training.run_distillation(config, folder, overwrite=True)
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-        self.assertLen(lines, 3)
 
     def test_nothing_is_left_of_a_failed_run(self):
         folder = self.output_dir.with_name("failed") / "run"
