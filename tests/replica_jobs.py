@@ -303,7 +303,8 @@ def work(strategy, output, *jobs):
     for job in jobs:
         keras.utils.set_random_seed(7)
         results[job] = globals()[job](strategy)
-    pathlib.Path(output).write_text(json.dumps(results))
+    # Old versions of Keras tell scalar arrays and tensors.
+    pathlib.Path(output).write_text(json.dumps(results, default=float))
 
 
 def run(program, jobs, num_workers=1):
