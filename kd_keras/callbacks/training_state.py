@@ -92,6 +92,7 @@ class TrainingState(keras.callbacks.Callback):
         self._watched = []
         self._saved = None
         self._next_epoch = None
+        self._gather = None
 
     def watch(self, callbacks):
         """Tells which callbacks take part in `fit`.
@@ -107,7 +108,7 @@ class TrainingState(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Takes up what was saved, if anything was."""
-        self._next_epoch = None
+        self._next_epoch = self._gather = None
         if not self.model.built:
             raise ValueError(
                 "A TrainingState restores variables before the first step, and "
@@ -191,8 +192,12 @@ class TrainingState(keras.callbacks.Callback):
         return strategy.experimental_local_results(variable.value)
 
     def _save(self, finished):
+        gathered = self._gathered()
         variables = [
-            {"variable": name, "values": self._values(variable)}
+            {
+                "variable": name,
+                "values": gathered.get(id(variable)) or self._values(variable),
+            }
             for variable, name in self._variables()
         ]
         if not distribution.is_chief(self.model.distribute_strategy):
@@ -214,18 +219,36 @@ class TrainingState(keras.callbacks.Callback):
 
     def _values(self, variable):
         """Its value, or one for each replica if they differ."""
+        return _differing([part.numpy() for part in self._parts(variable)])
+
+    def _gathered(self):
+        """By identity, values of variables that differ between workers.
+
+        These are the model's that are not trained, as the statistics of batch
+        normalisation. What is trained, and what the optimizer keeps, follows
+        from gradients that are summed over all replicas.
+        """
         strategy = self.model.distribute_strategy
-        if distribution.is_multi_worker(strategy) and not variable.trainable:
-            # All workers get here at the same time.
-            own = strategy.run(lambda: tf.convert_to_tensor(variable)[None])
-            values = list(strategy.gather(own, axis=0).numpy())
-        else:
-            values = [part.numpy() for part in self._parts(variable)]
-        # Gradients are summed over the replicas, so that most values agree.
-        # The statistics of batch normalisation are each replica's own.
-        if all(_is_same(value, values[0]) for value in values[1:]):
-            values = values[:1]
-        return values
+        if not distribution.is_multi_worker(strategy):
+            return {}
+        variables = [v for v in self.model.variables if not v.trainable]
+        if self._gather is None:
+            # All at once, and traced once: each takes its time otherwise.
+            self._gather = tf.function(
+                lambda: [
+                    strategy.gather(value, axis=0)
+                    for value in strategy.run(
+                        lambda: [
+                            tf.convert_to_tensor(v)[None] for v in variables
+                        ]
+                    )
+                ],
+                autograph=False,
+            )
+        return {
+            id(variable): _differing(list(values.numpy()))
+            for variable, values in zip(variables, self._gather(), strict=True)
+        }
 
     def _restore_variables(self):
         variables = self._variables()
@@ -264,6 +287,12 @@ class TrainingState(keras.callbacks.Callback):
         history.history = self._saved["history"]["history"]
         history.epoch = self._saved["history"]["epoch"]
         self._saved = None
+
+
+def _differing(values):
+    """One value for each replica, or a single one if they are the same."""
+    same = all(_is_same(value, values[0]) for value in values[1:])
+    return values[:1] if same else values
 
 
 def _attributes(callback):
