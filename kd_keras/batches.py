@@ -280,7 +280,11 @@ def _split(labels, logits_shape):
     # Not `numbers >= num_classes`, which is false for NaN.
     too_high = ~(numbers < logits_shape[-1])
     valid = ~too_high & (numbers >= 0)
-    safe = tf.where(valid, labels, tf.zeros_like(labels))
+    # Through another type, and so through other memory: TensorFlow may write
+    # the result of one operation where its input was, and that may be an
+    # array of the user's, if a generator yields views of it.
+    other = tf.int64 if labels.dtype == tf.int32 else tf.int32
+    safe = tf.cast(tf.where(valid, tf.cast(labels, other), 0), labels.dtype)
     mask = tf.cast(valid, tf.float32)
     if mask.shape.rank == logits_shape.rank:
         mask = tf.squeeze(mask, axis=-1)

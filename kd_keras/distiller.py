@@ -244,7 +244,9 @@ class Distiller(
         self._note_inputs(batch.x)
         variables = self.trainable_variables
         if variables:
-            gradients = tape.gradient(loss, variables)
+            gradients = replication.overflow_together(
+                self.optimizer, tape.gradient(loss, variables)
+            )
             self.optimizer.apply_gradients(
                 zip(gradients, variables, strict=True)
             )

@@ -89,9 +89,9 @@ class CheckedLoops:
                 where they are, the data does not fit, or, at the end of an
                 epoch, values turn out to be bad.
         """
+        x = self._prepared(x)
         if self.compiled:
             arguments.check_compiled(self)
-        x = self._prepared(x)
         arguments.check_shuffle(self, x, shuffle)
         validation_data = self._prepared(validation_data)
         callbacks = _prepared_callbacks(
@@ -178,9 +178,9 @@ class CheckedLoops:
         return_dict=False,
     ):
         """Trains on one batch, as `keras.Model.train_on_batch`."""
+        self._prepared(x)
         if self.compiled:
             arguments.check_compiled(self)
-        self._prepared(x)
         self._set_class_weight(class_weight, sample_weight)
         with self._checked("training", batches.has_labels(y)):
             return super().train_on_batch(

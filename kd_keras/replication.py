@@ -113,13 +113,32 @@ def check_optimizer(model):
         model: A compiled `keras.Model` that is about to train.
 
     Raises:
-        ValueError: If it accumulates gradients there, on which Keras fails.
+        ValueError: If it is not of the scope, or does what Keras fails on
+            there.
     """
     optimizer = model.optimizer
+    if optimizer is None:
+        return
+    strategy = model.distribute_strategy
+    if not _are_of(strategy, optimizer.variables):
+        raise ValueError(
+            "The optimizer was made outside of the scope of "
+            f"{_name(strategy)}, in which the Distiller was built. Make it "
+            "and compile inside: with strategy.scope(): distiller.compile("
+            "keras.optimizers.Adam(), ...)."
+        )
     # That which a LossScaleOptimizer wraps.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     steps = getattr(optimizer, "gradient_accumulation_steps", None)
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    replicas = strategy.num_replicas_in_sync
+    frequency = getattr(optimizer, "ema_overwrite_frequency", None)
+    if optimizer.use_ema and frequency and replicas > 1:
+        raise ValueError(
+            "Keras cannot overwrite weights by their averages within an epoch "
+            "on several replicas. Received: ema_overwrite_frequency="
+            f"{frequency} with {replicas} replicas. Leave it out: then they "
+            "are overwritten at the end of training."
+        )
     if steps and replicas > 1:
         raise ValueError(
             "Keras cannot accumulate gradients on several replicas. Received: "
@@ -148,6 +167,44 @@ def share_of_batch(size):
     size = tf.cast(size, tf.float32)
     total = context.all_reduce(tf.distribute.ReduceOp.SUM, size)
     return tf.math.divide_no_nan(size * context.num_replicas_in_sync, total)
+
+
+def overflow_together(optimizer, gradients):
+    """Makes an overflow on one replica one on all of them.
+
+    A LossScaleOptimizer skips a step whose gradients are not finite, and
+    lowers its scale; but it looks at those of one replica, before they are
+    summed, so that the overflow of another would spoil the weights.
+
+    Args:
+        optimizer: The optimizer.
+        gradients: A list of tensors and None: those of this replica.
+
+    Returns:
+        The same, or all infinite if those of any replica are not finite.
+    """
+    context = tf.distribute.get_replica_context()
+    if (
+        not isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        or context is None
+        or context.num_replicas_in_sync == 1
+    ):
+        return gradients
+    finite = [
+        tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(gradient)))
+        for gradient in gradients
+        if gradient is not None
+    ]
+    overflows = context.all_reduce(
+        tf.distribute.ReduceOp.SUM,
+        tf.cast(~tf.reduce_all(finite), tf.float32),
+    )
+    return [
+        gradient
+        if gradient is None
+        else tf.where(overflows > 0, float("inf"), gradient)
+        for gradient in gradients
+    ]
 
 
 def _execution(model, step):
@@ -230,9 +287,13 @@ def _without_optionals(data):
 
 
 def _has_variables_of(model, strategy):
+    return _are_of(strategy, model.variables)
+
+
+def _are_of(strategy, variables):
     return all(
         strategy.extended.variable_created_in_scope(variable.value)
-        for variable in model.variables
+        for variable in variables
     )
 
 

@@ -13,10 +13,12 @@ JOBS = ("uneven", "from_dataset", "unseeded", "values")
 ALL_JOBS = (*JOBS, "even_many_steps", "shuffled")
 
 
-@functools.cache
 def workers(number):
     jobs = JOBS if number == 2 else ALL_JOBS
-    return replica_jobs.run(replica_jobs.MULTI_WORKER, jobs, number)
+    found = replica_jobs.run(replica_jobs.MULTI_WORKER, jobs, number)
+    if isinstance(found[0], RuntimeError):
+        raise found[0]
+    return found
 
 
 @functools.cache

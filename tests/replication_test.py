@@ -19,13 +19,16 @@ JOBS = (
     "values",
     "normalised",
     "half_precision",
+    "overflow",
+    "views",
     "refusals",
 )
 
 
-@functools.cache
-def mirrored():
-    (results,) = replica_jobs.run(replica_jobs.MIRRORED, JOBS)
+def mirrored(jobs=JOBS):
+    (results,) = replica_jobs.run(replica_jobs.MIRRORED, jobs)
+    if isinstance(results, RuntimeError):
+        raise results
     return results
 
 
@@ -101,8 +104,7 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
     @pytest.mark.slow
     def test_activity_regulariser_of_no_example(self):
         expected = on_one_device("regularised")
-        (got,) = replica_jobs.run(replica_jobs.MIRRORED, ["regularised"])
-        got = got["regularised"]
+        got = mirrored(("regularised",))["regularised"]
         # At first, before the share of the last batch makes a difference.
         self.assertAllClose(
             expected["history"]["loss"][0], got["history"]["loss"][0]
@@ -121,6 +123,15 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
             expected["moved"], got["moved"], rtol=0, atol=0.01 * scale
         )
 
+    def test_an_overflow_of_one_replica_skips_the_step_of_all(self):
+        for told in (on_one_device("overflow"), mirrored()["overflow"]):
+            self.assertEqual(told, {"scale": 0.5, "moved": [0.0, 0.0]})
+
+    def test_labels_of_the_user_are_left_alone(self):
+        index = np.arange(24)
+        expected = np.where(index % 3 == 0, -1, index % 4)
+        self.assertAllEqual(mirrored()["views"]["labels"], expected)
+
     def test_refusals(self):
         said = mirrored()["refusals"]
         for name, text in (
@@ -132,6 +143,8 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
             ("on a batch", "This is the scope of MirroredStrategy"),
             ("its data", "The data was distributed by a strategy"),
             ("strings", "The data holds strings at [0]['id']"),
+            ("optimizer outside", "The optimizer was made outside"),
+            ("averaged", "ema_overwrite_frequency=2 with 2 replicas"),
             ("accumulated", "gradient_accumulation_steps=2 with 2 replicas"),
             ("jit", '"auto", which does not compile there'),
             ("jit evaluated", '"auto", which does not compile there'),

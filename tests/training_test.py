@@ -183,6 +183,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         {"batch_size": -1},
         {"student_epochs": 1.5},
         {"learning_rate": 0.0},
+        {"learning_rate": float("inf")},
     )
     def test_bad_configuration(self, **fault):
         with self.assertRaisesRegex(ValueError, next(iter(fault))):

@@ -79,8 +79,8 @@ class DistillConfig:
                 "`labelled_fraction` must be above 0 and at most 1. "
                 f"Received: {self.labelled_fraction!r}"
             )
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < float("inf"):
             raise ValueError(
-                "`learning_rate` must be positive. "
+                "`learning_rate` must be positive and finite. "
                 f"Received: {self.learning_rate!r}"
             )
