@@ -2,7 +2,7 @@ r"""Trains a teacher, distils it into a student, and compares honestly.
 
 For several paired seeds: a teacher on all labels; a student a tenth its size
 on the labels that are left; the same student with the teacher's soft targets
-besides. Example, offline, in about a minute on two cores:
+besides. Example, offline, in one to two minutes on two cores:
 
   python -m scripts.distill --output_dir=runs/digits
 
