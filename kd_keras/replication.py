@@ -50,7 +50,7 @@ def check_student(student):
         ValueError: If they are not.
     """
     strategy = tf.distribute.get_strategy()
-    if not _has_variables_of(student, strategy):
+    if not _are_of(strategy, student.variables):
         where = (
             f"inside the scope of {_name(strategy)}"
             if tf.distribute.has_strategy()
@@ -77,7 +77,7 @@ def check_ready(model, data=None):
     """
     strategy = model.distribute_strategy
     in_scope = tf.distribute.get_strategy()
-    if tf.distribute.has_strategy() and not _has_variables_of(model, in_scope):
+    if tf.distribute.has_strategy() and not _are_of(in_scope, model.variables):
         raise ValueError(
             f"This is the scope of {_name(in_scope)}, and student and "
             "Distiller were built outside of it, so that they would train on "
@@ -284,10 +284,6 @@ def _without_optionals(data):
         ),
         data,
     )
-
-
-def _has_variables_of(model, strategy):
-    return _are_of(strategy, model.variables)
 
 
 def _are_of(strategy, variables):

@@ -216,11 +216,17 @@ class Run:
     def _publish(self):
         old = self._output_dir.with_name(self._output_dir.name + ".replaced")
         if self._output_dir.exists():
+            if old.exists() and not (old / "config.json").is_file():
+                raise FileExistsError(
+                    f"{old}, where the old output would be moved, is no output "
+                    "of a run. Move it away; the same command goes on here."
+                )
             shutil.rmtree(old, ignore_errors=True)
             os.rename(self._output_dir, old)
         os.rename(self.path, self._output_dir)
         shutil.rmtree(self._output_dir / _WORK)
-        shutil.rmtree(old, ignore_errors=True)
+        if (old / "config.json").is_file():
+            shutil.rmtree(old)
 
     def _unit(self, unit):
         return self.work / f"{unit}.json"

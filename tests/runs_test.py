@@ -125,6 +125,20 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
                 self.fail("has begun")
         self.assertTrue((self.partial / "thesis.txt").exists())
 
+    def test_what_has_the_name_of_a_replaced_output_is_kept(self):
+        self.finished("old")
+        other = self.output_dir.with_name("one.replaced")
+        other.mkdir()
+        (other / "thesis.txt").write_text("years of work")
+        with self.assertRaisesRegex(FileExistsError, "one.replaced"):
+            self.finished("new")
+        self.assertTrue((other / "thesis.txt").exists())
+        self.assertEqual((self.output_dir / "result.txt").read_text(), "old")
+        (other / "thesis.txt").unlink()
+        other.rmdir()
+        self.finished("new")
+        self.assertEqual((self.output_dir / "result.txt").read_text(), "new")
+
     def test_killed_while_it_was_made(self):
         (self.partial / "work").mkdir(parents=True)
         (self.partial / "config.json").write_text("{}")
