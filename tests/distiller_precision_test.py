@@ -180,7 +180,7 @@ class PrecisionTest(tf.test.TestCase, parameterized.TestCase):
         ("mixed_float16", "sgd", 1, True, 0.01),
         ("mixed_float16", "adam", 4, False, 0.02),
         ("mixed_bfloat16", "sgd", 1, False, 0.05),
-        ("mixed_bfloat16", "adam", 4, False, 0.1),
+        ("mixed_bfloat16", "adam", 4, False, 0.05),
     )
     def test_updates_are_those_of_float32(
         self, dtype, optimizer, num_steps, jit_compile, share
