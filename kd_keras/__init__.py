@@ -43,6 +43,7 @@ __all__ = [
     "models",
     "ops",
     "precision",
+    "soft_targets",
     "training",
 ]
 
@@ -51,6 +52,6 @@ keras_hooks.warn_if_unchecked()
 
 def __getattr__(name):
     # What needs more than Keras to import waits until it is asked for.
-    if name in ("datasets", "models", "training"):
+    if name in ("datasets", "models", "soft_targets", "training"):
         return importlib.import_module(f"kd_keras.{name}")
     raise AttributeError(f"module 'kd_keras' has no attribute {name!r}")

@@ -16,6 +16,7 @@ from kd_keras import model_checks
 from kd_keras import objective
 from kd_keras import precision
 from kd_keras import replication
+from kd_keras import stored_teachers
 from kd_keras import teachers
 
 # An object of its own, so that a temperature given next to a `soft_loss` can
@@ -211,7 +212,9 @@ class Distiller(
             raise AttributeError(
                 "The `soft_loss` that was given holds its own temperature."
             )
-        self._untracked.soft_loss = losses.SoftTargetKLDivergence(temperature)
+        soft_loss = losses.SoftTargetKLDivergence(temperature)
+        self._check_stored(self.teacher, soft_loss)
+        self._untracked.soft_loss = soft_loss
         self._trace_anew()
 
     @property
@@ -348,6 +351,12 @@ class Distiller(
                 )
         teachers.check_gives_logits(teacher)
         arguments.check_temperatures(self.soft_loss, teacher)
+        self._check_stored(teacher, self.soft_loss)
+
+    def _check_stored(self, teacher, soft_loss):
+        stored_teachers.check_declared(
+            teacher, self.student, soft_loss, self.fidelity_metrics
+        )
 
     def _note_inputs(self, x):
         """Remembers the inputs' shapes, for what is done after training."""

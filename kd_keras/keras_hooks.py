@@ -1,14 +1,20 @@
 """The only place where kd_keras touches names that Keras keeps private.
 
-Each function says which private name it reads, why no public one serves, and
-the Keras versions in which it was seen. `tests/keras_hooks_test.py` names the
-function to mend when a new Keras moves one of them.
+One is TensorFlow's. Each function says which private name it reads, why no
+public one serves, and the versions in which it was seen.
+`tests/keras_hooks_test.py` names the function to mend when a new version moves
+one of them.
 """
 
 import warnings
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+
+# Operations that TensorFlow counts as stateful and that change no result: the
+# bodies of the first three are looked into.
+_HARMLESS = ("If", "While", "StatefulPartitionedCall", "Assert", "PrintV2")
 
 # Versions of Keras with which every hook below was run.
 CHECKED_VERSIONS = ("3.13", "3.14", "3.15")
@@ -266,3 +272,31 @@ def producer(keras_tensor):
     node = nodes[history.node_index] if nodes else None
     inputs = list(node.input_tensors) if node else []
     return history.operation, history.tensor_index, inputs
+
+
+def stateful_operations(function):
+    """The operations whose results do not follow from their inputs alone.
+
+    Calls `tensorflow.python.framework.op_def_registry.get` (TensorFlow 2.20 and
+    2.21): publicly an operation tells whether it is stateful only where it is
+    in a graph, and those in the branches of a condition are in a library.
+
+    Args:
+        function: `tf.types.experimental.ConcreteFunction`.
+
+    Returns:
+        Sorted list of kinds, as `"RandomUniform"`, `"PyFunc"`.
+
+    Example:
+
+    >>> draw = tf.function(lambda: tf.random.uniform([]))
+    >>> stateful_operations(draw.get_concrete_function())
+    ['RandomUniform']
+    """
+    definition = function.graph.as_graph_def()
+    nodes = list(definition.node)
+    for inner in definition.library.function:
+        nodes.extend(inner.node_def)
+    kinds = {node.op for node in nodes} - set(_HARMLESS)
+    found = {kind: op_def_registry.get(kind) for kind in kinds}
+    return sorted(k for k, op in found.items() if op and op.is_stateful)

@@ -15,6 +15,7 @@ from kd_keras import keras_hooks
 from kd_keras import model_checks
 from kd_keras import ops
 from kd_keras import replication
+from kd_keras import stored_teachers
 from kd_keras import teachers
 from kd_keras import value_checks
 
@@ -87,13 +88,17 @@ def find_soft_targets(distiller, batch, logits, training=True):
         )
     else:
         only_soft = keras_hooks.compiled_loss(distiller) is None
-        if distiller.teacher is None:
+        if distiller.teacher is None or isinstance(
+            distiller.teacher, stored_teachers.StoredTeacher
+        ):
             if only_soft or (training and distiller.soft_weight > 0):
                 raise ValueError(
-                    "This Distiller has no teacher, and the data brings no "
-                    "teacher_logits. Attach one: distiller.teacher = teacher. "
-                    "(A teacher is never saved with a Distiller.) Or give "
-                    'stored targets: (x, {"label": y, "teacher_logits": v}).'
+                    "This Distiller has no teacher to call, and the data "
+                    "brings no teacher_logits. Attach one: distiller.teacher = "
+                    "teacher. (A teacher is never saved with a Distiller.) Or "
+                    "give stored targets: store.batches(...) of "
+                    "kd_keras.soft_targets.open_store, or "
+                    '(x, {"label": y, "teacher_logits": v}).'
                 )
             return None
         if not (training or only_soft or distiller.fidelity_metrics):

@@ -168,6 +168,38 @@ def average_log_probs(log_probs, weights=None, axis=0):
     )
 
 
+def logits_of_average(logits, temperature, weights=None, axis=0):
+    """Logits, for use at a temperature, of the mean of several distributions.
+
+    Computes `T * log(sum_m weights[m] * softmax(logits[m] / T))`, with weights
+    that sum to 1: the arithmetic mean is one of distributions at T, so that
+    its logits hold at T alone.
+
+    Args:
+        logits: Float tensor of the members' logits, e.g. `[members, ...,
+            num_classes]`.
+        temperature: Positive float, dimensionless.
+        weights: Positive numbers, one per member. Defaults to equal weights.
+        axis: The member axis. Defaults to `0`.
+
+    Returns:
+        Float32 tensor (float64 for float64 logits) with `axis` removed.
+
+    Raises:
+        ValueError: If the temperature is not positive and finite, or
+            `weights` has another length than there are members.
+
+    Example:
+
+    >>> members = 2.0 * np.log([[0.5, 0.5], [0.9, 0.1]])
+    >>> logits = kd_keras.ops.logits_of_average(members, temperature=2.0)
+    >>> tf.nn.softmax(logits / 2.0).numpy()
+    array([0.7, 0.3])
+    """
+    log_probs = tempered_log_softmax(logits, temperature)
+    return temperature * average_log_probs(log_probs, weights, axis)
+
+
 def without_broadcasting(targets, logits, what="teacher logits"):
     """Returns targets unchanged, sure to have the shape of the logits.
 

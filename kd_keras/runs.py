@@ -31,12 +31,14 @@ class Run:
     Args:
         output_dir: Directory to make.
         config: What the run depends on, anything of JSON. It is written as
-            `config.json`.
+            `config_file`.
         overwrite: Whether something at `output_dir`, or a broken run of
             another configuration, may be replaced. Defaults to `False`.
         strategy: A `tf.distribute.Strategy` whose workers all make this run:
             the chief writes, the others read the same directory. Defaults to
             the current one.
+        config_file: Name of the file by which an output is known as one.
+            Defaults to `"config.json"`.
 
     Raises:
         FileExistsError: If there is something at `output_dir`, or another
@@ -61,10 +63,12 @@ class Run:
         *,
         overwrite=False,
         strategy=None,
+        config_file="config.json",
     ):
         self._output_dir = pathlib.Path(output_dir)
         self._config = json.loads(json.dumps(config))
         self._overwrite = overwrite
+        self._config_file = config_file
         self._strategy = strategy or tf.distribute.get_strategy()
         self._is_chief = distribution.is_chief(self._strategy)
         self.path = self._output_dir.with_name(
@@ -148,7 +152,7 @@ class Run:
 
     def _check_finished(self):
         if not self._overwrite:
-            config = _read_json(self._output_dir / "config.json")
+            config = _read_json(self._output_dir / self._config_file)
             known = {key: config.get(key) for key in self._config}
             difference = config and _difference(known, self._config)
             raise FileExistsError(
@@ -161,10 +165,10 @@ class Run:
                 + "Choose another output directory, or overwrite it "
                 "(--overwrite)."
             )
-        if not (self._output_dir / "config.json").is_file():
+        if not (self._output_dir / self._config_file).is_file():
             raise FileExistsError(
-                f"{self._output_dir} has no config.json, so it is no output "
-                "of a run and is not overwritten. Choose another output "
+                f"{self._output_dir} has no {self._config_file}, so it is no "
+                "output of a run and is not overwritten. Choose another output "
                 "directory."
             )
 
@@ -172,8 +176,8 @@ class Run:
         """Raises unless a directory without configuration can be a run's."""
         others = {path.name for path in self.path.iterdir()} - {
             _WORK,
-            "config.json",
-            "config.json.unfinished",
+            self._config_file,
+            f"{self._config_file}.unfinished",
         }
         if others:
             raise FileExistsError(
@@ -209,14 +213,16 @@ class Run:
                 self._check_half_made()
             shutil.rmtree(self.path)
         self.work.mkdir(parents=True)
-        write_json(self.path / "config.json", {**self._config, **provenance})
+        write_json(
+            self.path / self._config_file, {**self._config, **provenance}
+        )
         # Last, as a sign that all of the directory is this run's.
         write_json(self.work / "config.json", self._config)
 
     def _publish(self):
         old = self._output_dir.with_name(self._output_dir.name + ".replaced")
         if self._output_dir.exists():
-            if old.exists() and not (old / "config.json").is_file():
+            if old.exists() and not (old / self._config_file).is_file():
                 raise FileExistsError(
                     f"{old}, where the old output would be moved, is no output "
                     "of a run. Move it away; the same command goes on here."
@@ -225,7 +231,7 @@ class Run:
             os.rename(self._output_dir, old)
         os.rename(self.path, self._output_dir)
         shutil.rmtree(self._output_dir / _WORK)
-        if (old / "config.json").is_file():
+        if (old / self._config_file).is_file():
             shutil.rmtree(old)
 
     def _unit(self, unit):

@@ -9,6 +9,10 @@ import tensorflow as tf
 class SavedModelTeacher:
     """A teacher from a TensorFlow SavedModel, called by its signature.
 
+    Attributes:
+        path: `pathlib.Path` of the SavedModel.
+        signature: Name of the signature.
+
     Args:
         path: Directory of the SavedModel.
         signature: Name of the signature to call. Defaults to
@@ -23,6 +27,8 @@ class SavedModelTeacher:
     """
 
     def __init__(self, path, signature="serving_default"):
+        self.path = pathlib.Path(path)
+        self.signature = signature
         # Kept alive: the signature refers to its variables only weakly.
         self._loaded = tf.saved_model.load(str(path))
         if signature not in self._loaded.signatures:

@@ -139,8 +139,7 @@ class EnsembleTeacher:
             return tf.tensordot(
                 tf.constant(self.weights, stacked.dtype), stacked, axes=1
             )
-        log_probs = ops.tempered_log_softmax(stacked, temperature)
-        return temperature * ops.average_log_probs(log_probs, self.weights)
+        return ops.logits_of_average(stacked, temperature, self.weights)
 
 
 class ProbabilityTeacher:

@@ -155,6 +155,51 @@ class BatchesTest(tf.test.TestCase, parameterized.TestCase):
             epoch.assign(number)
             self.assertEqual(by_label(dataset), by_label(build(number)))
 
+    @parameterized.parameters(None, 5)
+    def test_views_come_again(self, buffer_size):
+        def epoch(number, num_views):
+            return by_label(
+                batches(
+                    examples(),
+                    5,
+                    shuffle_seed=number,
+                    augment=random_shift(2),
+                    augment_seed=4,
+                    epoch=number,
+                    num_views=num_views,
+                    shuffle_buffer_size=buffer_size,
+                )
+            )
+
+        endless = [epoch(number, None) for number in range(3)]
+        views = [epoch(number, 3) for number in range(6)]
+        self.assertEqual(views, endless + endless)
+        self.assertNotEqual(endless[0], endless[1])
+
+    def test_an_id_takes_the_place_of_the_position(self):
+        ids = tf.constant([7, 3, 11, 0, 5, 9, 1, 2, 4, 6, 8, 10], tf.int64)
+        numbered = examples().enumerate()
+
+        def epoch(dataset):
+            return by_label(
+                batches(
+                    dataset, 5, augment=random_shift(2), augment_seed=4, epoch=2
+                )
+            )
+
+        # Each image comes at the position that it has as its id below.
+        places = np.argsort(ids)
+        elements = list(examples())
+        moved = tf.data.Dataset.from_tensor_slices(
+            {
+                name: tf.stack([elements[i][name] for i in places])
+                for name in ("image", "label")
+            }
+        )
+        with_ids = numbered.map(lambda i, e: {**e, "id": tf.gather(ids, i)})
+        self.assertEqual(epoch(with_ids), epoch(moved))
+        self.assertNotEqual(epoch(with_ids), epoch(examples()))
+
     def test_float_images_are_taken_as_they_are(self):
         def brighten(image, seed):
             del seed

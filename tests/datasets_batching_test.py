@@ -146,8 +146,8 @@ class BatchesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(self._reads(shuffle_seed=seed, cache=False), 3)
 
     def test_large_sets_are_not_cached_by_default(self):
-        # 4 images of 2 * 3 * 1 bytes.
-        for limit, reads in ((24, 1), (23, 3)):
+        # 4 images of 2 * 3 * 1 bytes, and labels of 8.
+        for limit, reads in ((56, 1), (55, 3)):
             with self.subTest(limit):
                 original = batching.MAX_CACHE_BYTES
                 batching.MAX_CACHE_BYTES = limit

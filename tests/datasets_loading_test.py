@@ -18,6 +18,7 @@ from absl.testing import parameterized
 from sklearn.datasets import load_digits
 
 from kd_keras.datasets import load
+from kd_keras.datasets.digits import Digits
 
 
 def _photo(index):
@@ -181,6 +182,46 @@ class LoadTest(tf.test.TestCase, parameterized.TestCase):
         plain = next(iter(self._load("digits").dataset))["image"]
         same = self._load("digits", image_size=(8, 8))
         self.assertAllEqual(next(iter(same.dataset))["image"], plain)
+
+    @parameterized.parameters(1, 3)
+    def test_parts(self, num_files):
+        data_dir = self.enterContext(tempfile.TemporaryDirectory())
+        builder = Digits(data_dir=data_dir)
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                num_shards=num_files, try_download_gcs=False
+            )
+        )
+        self.assertEqual(builder.info.splits["train"].num_shards, num_files)
+        # Backwards, and one example twice.
+        split = "train[700:1200]+test[-20:]+train[:500]+test[:499]"
+        digits = load("digits", split, data_dir=data_dir)
+        pixels = load_digits().images * 255 / 16
+        order = np.r_[700:1200, 1777:1797, 0:500, 1297:1796]
+        expected = np.rint(pixels[order]).astype(np.uint8)
+        self.assertEqual(sum(digits.file_lengths), len(order))
+        self.assertGreater(len(digits.file_lengths), 3 * (num_files > 1))
+
+        def images(dataset):
+            return np.stack(
+                [e["image"][..., 0] for e in dataset.as_numpy_iterator()]
+            )
+
+        # File after file: the place in the split is the position.
+        self.assertAllEqual(images(digits.dataset), expected)
+        for start, stop in ((0, 1), (490, 530), (3, 1500), (1518, 1519)):
+            self.assertAllEqual(
+                images(digits.part(start, stop)), expected[start:stop]
+            )
+
+    def test_parts_are_resized_too(self):
+        digits = load("digits", image_size=(5, 7))
+        self.assertTrue(digits.resized)
+        part = digits.part(30, 32).as_numpy_iterator()
+        whole = digits.dataset.skip(30).take(2).as_numpy_iterator()
+        for one, other in zip(part, whole, strict=True):
+            self.assertAllEqual(one["image"], other["image"])
+            self.assertEqual(one["image"].shape, (5, 7, 1))
 
     def test_unknown_name_gives_near_ones(self):
         with self.assertRaisesRegex(

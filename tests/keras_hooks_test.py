@@ -158,6 +158,35 @@ class KerasHooksTest(tf.test.TestCase):
             self.assertEqual(index, 0)
             self.assertIs(tensors[0], hidden)
 
+    def test_stateful_operations(self):
+        with self.hook("stateful_operations"):
+
+            @tf.function
+            def drawn(x):
+                return tf.cond(x > 0, lambda: x, lambda: tf.random.normal([]))
+
+            @tf.function
+            def replayable(x):
+                tf.debugging.assert_less(x, 9.0)
+                return tf.cond(
+                    x > 0,
+                    lambda: x,
+                    lambda: tf.random.stateless_normal([], [1, 2]),
+                )
+
+            spec = tf.TensorSpec([])
+            self.assertEqual(
+                keras_hooks.stateful_operations(
+                    drawn.get_concrete_function(spec)
+                ),
+                ["RandomStandardNormal"],
+            )
+            self.assertEmpty(
+                keras_hooks.stateful_operations(
+                    replayable.get_concrete_function(spec)
+                )
+            )
+
     def test_a_newer_keras_is_warned_of(self):
         self.assertIn(
             ".".join(keras.__version__.split(".")[:2]),

@@ -32,6 +32,7 @@ LAYERS = (
         "saved_teachers",
         "soft_targets",
         "specialists",
+        "stored_teachers",
         "teachers",
         "value_checks",
     ),

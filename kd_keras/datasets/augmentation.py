@@ -11,6 +11,8 @@ import numbers
 
 import tensorflow as tf
 
+from kd_keras import keras_hooks
+
 
 def random_shift(max_pixels):
     """Shifts an image by up to some pixels, as Hinton et al. (2015) do MNIST.
@@ -74,7 +76,8 @@ def check_augmentation(augment, image_spec):
     Raises:
         TypeError: If `augment` is no function, or gives no single tensor of
             dtype uint8 or float32.
-        ValueError: If what it gives has not three dimensions.
+        ValueError: If what it gives has not three dimensions, or if it does
+            not follow from image and seed alone.
 
     Example:
 
@@ -89,6 +92,16 @@ def check_augmentation(augment, image_spec):
     traced = tf.function(augment).get_concrete_function(
         image_spec, tf.TensorSpec([2], tf.int32)
     )
+    kinds = keras_hooks.stateful_operations(traced)
+    if kinds:
+        raise ValueError(
+            'Argument "augment" must be replayable: what it gives may follow '
+            "from image and seed alone. Received a function that has a state "
+            f"or leaves TensorFlow, in: {', '.join(kinds)}. Draw by "
+            "tf.random.stateless_uniform(..., seed) and tf.image.stateless_*; "
+            "for what cannot be replayed map it over the batches, with the "
+            "teacher itself instead of stored soft targets."
+        )
     given = traced.structured_outputs
     if not isinstance(given, tf.Tensor) or given.dtype not in (
         tf.uint8,

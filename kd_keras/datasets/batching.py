@@ -2,7 +2,6 @@
 
 import numbers
 
-import numpy as np
 import tensorflow as tf
 
 from kd_keras import distribution
@@ -10,17 +9,16 @@ from kd_keras.datasets.augmentation import augmented
 from kd_keras.datasets.augmentation import check_augmentation
 from kd_keras.datasets.examples import check_examples
 from kd_keras.datasets.examples import count_examples
+from kd_keras.datasets.memory import num_bytes
+from kd_keras.datasets.memory import read_into_memory
 from kd_keras.datasets.order import buffered_order
 from kd_keras.datasets.order import checked_epoch
 from kd_keras.datasets.order import example_seeds
 from kd_keras.datasets.order import ordered_positions
 
-# Sets of at most this many bytes of pixels are kept in memory by default. MNIST
+# Sets of at most this many bytes are kept in memory by default. MNIST
 # takes 47 MB and CIFAR-100 154 MB, ImageNet at 224 x 224 some 193 GB.
 MAX_CACHE_BYTES = 2**30
-
-# How many examples are copied at once into the array of a set kept in memory.
-_CHUNK = 1024
 
 
 def to_float(image):
@@ -58,6 +56,7 @@ def batches(
     epoch=None,
     augment=None,
     augment_seed=None,
+    num_views=None,
     shuffle_buffer_size=None,
     drop_remainder=False,
     cache=None,
@@ -82,7 +81,9 @@ def batches(
     Args:
         dataset: unbatched `tf.data.Dataset` of dicts with `image`, uint8 of
             shape `[height, width, channels]`, and `label`, an integer scalar.
-            With `epoch` it must have a fixed order.
+            With `epoch` it must have a fixed order. It may also hold `id`,
+            an integer scalar that takes the place of the position, and
+            `teacher_logits`, see `kd_keras.soft_targets`.
         batch_size: positive int, examples in a batch over all replicas.
         shuffle_seed: int, or None for no shuffling. Defaults to None.
         epoch: int, or an integer scalar `tf.Variable`. Defaults to None: the
@@ -90,10 +91,14 @@ def batches(
         augment: function `(image, seed) -> image`, such as `random_shift(2)`,
             which is applied to each image before scaling. `seed` is int32 of
             shape `[2]`, for `tf.random.stateless_*`, and follows from
-            `augment_seed`, `epoch` and the position of the example in
+            `augment_seed`, the view and the position of the example in
             `dataset`. It may give uint8, which is scaled, or float32 in
             [0, 1], which is not. Needs `epoch`. Defaults to None.
         augment_seed: int. Defaults to None: `shuffle_seed`.
+        num_views: positive int, how many views there are of each example: the
+            one of an epoch is `epoch % num_views`, so that a teacher can tell
+            of each once and for all. Defaults to None: a new one in every
+            epoch.
         shuffle_buffer_size: positive int, examples among which the next is
             drawn. Defaults to None: all, so that every order is equally
             likely. Give a number for a set that does not fit in memory; an
@@ -102,12 +107,13 @@ def batches(
             False: no example is.
         cache: whether the examples are kept in memory: after the first
             iteration, or, with `epoch`, read here and now. Defaults to None:
-            if their pixels take 1 GiB at most.
+            if they take 1 GiB at most.
 
     Returns:
         `tf.data.Dataset` of `(image, label)`: float32 in [0, 1] of shape
         `[batch, height, width, channels]`, and int64 of shape `[batch]`. A
-        label of -1 (see `hide_labels`) is passed on.
+        label of -1 (see `hide_labels`) is passed on. Where the examples hold
+        `teacher_logits`, `(image, {"label": ..., "teacher_logits": ...})`.
 
     Raises:
         TypeError: If the elements are not such dicts, images not uint8, or an
@@ -146,6 +152,7 @@ def batches(
     augment_seed = _needed_seed(augment, augment_seed, shuffle_seed, epoch)
     if augment is not None:
         spec = check_augmentation(augment, dataset.element_spec["image"])
+    num_views = _checked_views(num_views, augment, dataset.element_spec)
     num_examples = count_examples(dataset)
     if drop_remainder and num_examples < batch_size:
         raise ValueError(
@@ -158,19 +165,25 @@ def batches(
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(num_examples)
         )
-    dataset = dataset.map(_to_pair)  # Nothing else is cached or shuffled.
+    dataset = dataset.map(_needed)  # Nothing else is cached or shuffled.
     if cache is None:
-        cache = _num_bytes(dataset, num_examples) <= MAX_CACHE_BYTES
+        cache = num_bytes(dataset, num_examples) <= MAX_CACHE_BYTES
     whole = shuffle_buffer_size is None
     if whole:
         shuffle_buffer_size = num_examples
     _check_positive("shuffle_buffer_size", shuffle_buffer_size)
 
-    def finish(epochs, positions, images, labels):
+    def finish(epochs, positions, examples):
+        image, logits = examples["image"], examples.get("teacher_logits")
         if augment is not None:
-            seeds = example_seeds(augment_seed, epochs[0], positions)
-            images = augmented(augment, images, seeds, spec)
-        return images if images.dtype.is_floating else to_float(images), labels
+            view = epochs[0] if num_views is None else epochs[0] % num_views
+            seeds = example_seeds(
+                augment_seed, view, examples.get("id", positions)
+            )
+            image = augmented(augment, image, seeds, spec)
+            if logits is not None:
+                logits = tf.gather(logits, view, axis=1)
+        return _finished(image, examples["label"], logits)
 
     if epoch is None:
         dataset = _iterated(
@@ -184,7 +197,7 @@ def batches(
     elif cache and whole:
         # Taking a batch out of one array is faster than batching examples, and
         # the array is as large as the pixels.
-        images, labels = _in_memory(dataset, num_examples)
+        arrays = read_into_memory(dataset, num_examples)
         dataset = ordered_positions(
             num_examples, seed=shuffle_seed, epoch=epoch
         ).batch(batch_size, drop_remainder)
@@ -192,8 +205,10 @@ def batches(
             lambda epochs, positions: finish(
                 epochs,
                 positions,
-                tf.gather(images, positions),
-                tf.gather(labels, positions),
+                {
+                    name: tf.gather(array, positions)
+                    for name, array in arrays.items()
+                },
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
@@ -205,44 +220,12 @@ def batches(
             epoch=epoch,
             count=num_examples,
         ).batch(batch_size, drop_remainder)
-        dataset = dataset.map(
-            lambda epochs, positions, pair: finish(epochs, positions, *pair),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     if epoch is not None:
         # Every worker orders all examples and takes its share of the batches;
         # by files it would order those of its own files alone.
         dataset = distribution.shard_by_elements(dataset)
     return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def _in_memory(dataset, num_examples):
-    """All images and labels, as two tensors on the host."""
-    arrays = None
-    start = 0
-    for chunk in dataset.batch(_CHUNK).as_numpy_iterator():
-        if arrays is None:
-            arrays = [
-                _aligned([num_examples, *part.shape[1:]], part.dtype)
-                for part in chunk
-            ]
-        for array, part in zip(arrays, chunk, strict=True):
-            array[start : start + len(part)] = part
-        start += len(chunk[0])
-    # Filled in place and handed over as they are: stacking them, or
-    # tf.constant, would need two or three times the room.
-    return [
-        tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-        for array in arrays
-    ]
-
-
-def _aligned(shape, dtype):
-    """An empty array where TensorFlow wants it: at a multiple of 64 bytes."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    room = np.empty(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def _iterated(dataset, batch_size, seed, buffer_size, drop_remainder, cache):
@@ -258,19 +241,55 @@ def _iterated(dataset, batch_size, seed, buffer_size, drop_remainder, cache):
             buffer_size, seed=seed, reshuffle_each_iteration=True
         ).batch(batch_size, drop_remainder)
     return dataset.map(
-        lambda image, label: (to_float(image), label),
+        lambda examples: _finished(
+            examples["image"], examples["label"], examples.get("teacher_logits")
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 
 
-def _to_pair(example):
-    return example["image"], tf.cast(example["label"], tf.int64)
+def _needed(example):
+    """What is kept of an example."""
+    needed = {
+        name: example[name]
+        for name in ("image", "id", "teacher_logits")
+        if name in example
+    }
+    return {**needed, "label": tf.cast(example["label"], tf.int64)}
 
 
-def _num_bytes(dataset, num_examples):
-    """Bytes of all images; infinite if their shape is not known."""
-    size = dataset.element_spec[0].shape.num_elements()
-    return float("inf") if size is None else size * num_examples
+def _finished(image, label, teacher_logits):
+    """A batch in the form that `fit` takes."""
+    if not image.dtype.is_floating:
+        image = to_float(image)
+    if teacher_logits is None:
+        return image, label
+    return image, {"label": label, "teacher_logits": teacher_logits}
+
+
+def _checked_views(num_views, augment, spec):
+    """The number of views, if it goes with the other arguments."""
+    if num_views is not None:
+        if augment is None:
+            raise ValueError(
+                'Argument "num_views" is for augment=..., which is missing. '
+                f"Received: num_views={num_views!r}."
+            )
+        _check_positive("num_views", num_views)
+    if "teacher_logits" not in spec:
+        return num_views
+    # [num_classes], or [num_views, num_classes] of a store of views.
+    shape = spec["teacher_logits"].shape
+    stored_views = shape[0] if shape.rank == 2 else None
+    if stored_views != num_views or (augment is not None) != (shape.rank == 2):
+        raise ValueError(
+            "Stored soft targets hold for the views of the images that the "
+            f"teacher saw: {stored_views or 'none, but the images as they are'}"
+            f". Received: num_views={num_views}, augment={augment!r}. Read "
+            "them by store.batches(source, batch_size, ...), which knows, or "
+            "augment freely with the teacher itself instead of its store."
+        )
+    return num_views
 
 
 def _check_positive(name, value):

@@ -6,10 +6,12 @@ import difflib
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from kd_keras import distribution
+from kd_keras.datasets import slicing
 from kd_keras.datasets.embedded import digits_builder
 
 
@@ -29,6 +31,15 @@ class ImageDataset:
         num_classes: int.
         class_names: tuple of str, by label.
         image_shape: tuple of int, `(height, width, channels)`.
+        resized: whether the images were resized to that shape.
+        file_lengths: tuple of int, how many examples come from each file, in
+            order; empty if that is not known.
+        reader: function `(start, stop)` that gives the part of `dataset`
+            between two positions without reading what is before. None if
+            there is no such way.
+
+    A set that does not come from TFDS is described in the same way: give
+    `ImageDataset` the first eight, with a name and a version of your own.
     """
 
     dataset: tf.data.Dataset
@@ -39,6 +50,23 @@ class ImageDataset:
     num_classes: int
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    resized: bool = False
+    file_lengths: tuple[int, ...] = ()
+    reader: Callable[[int, int], tf.data.Dataset] | None = None
+
+    def part(self, start, stop):
+        """The examples from one position to before another.
+
+        Args:
+            start: int, position of the first.
+            stop: int, position after the last.
+
+        Returns:
+            `tf.data.Dataset`, as `dataset.skip(start).take(stop - start)`.
+        """
+        if self.reader is None:
+            return self.dataset.skip(start).take(stop - start)
+        return self.reader(start, stop)
 
 
 def load(
@@ -104,16 +132,30 @@ def load(
         builder = _find_builder(name, data_dir, download)
         image_shape, class_names = _check_features(builder, image_size)
         num_examples = _count(builder, split)
-        dataset = _read(builder, split)
-    if image_size is not None and image_shape[:2] != image_size:
-        image_shape = (*image_size, image_shape[2])
-        dataset = dataset.map(
-            lambda example: {
-                "image": _resize(example["image"], image_shape),
-                "label": example["label"],
-            },
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        lengths = slicing.file_lengths(builder, split)
+        # An image of the size wanted is not resized: that would only blur.
+        resized = image_size is not None and image_shape[:2] != image_size
+        if resized:
+            image_shape = (*image_size, image_shape[2])
+
+        def read(split):
+            dataset = _read(builder, split)
+            if not resized:
+                return dataset
+            return dataset.map(
+                lambda example: {
+                    "image": _resize(example["image"], image_shape),
+                    "label": example["label"],
+                },
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+
+        dataset = read(split)
+
+    def read_part(start, stop):
+        with _quiet_tfds():
+            return read(slicing.part_of_split(builder, split, start, stop))
+
     return ImageDataset(
         dataset=dataset,
         name=_full_name(builder),
@@ -123,6 +165,9 @@ def load(
         num_classes=len(class_names),
         class_names=class_names,
         image_shape=image_shape,
+        resized=resized,
+        file_lengths=lengths,
+        reader=read_part,
     )
 
 
@@ -245,8 +290,12 @@ def _read(builder, split):
         split=split,
         shuffle_files=False,
         decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
-        # Caching and prefetching are done once, by batches().
-        read_config=tfds.ReadConfig(try_autocache=False, skip_prefetch=True),
+        # Caching and prefetching are done once, by batches(). One file after
+        # the other: the position of an example is its place in the split, so
+        # that a part of the split is read as what is there in the whole.
+        read_config=tfds.ReadConfig(
+            try_autocache=False, skip_prefetch=True, interleave_cycle_length=1
+        ),
     )
     return distribution.shard_by_elements(dataset)
 

@@ -1,0 +1,13 @@
+"""Stored soft targets: one pass of the teacher, many students.
+
+`write` stores the logits of any teacher over a data set; `open_store` gives
+them back as a teacher that need not be called, and as data in which every
+example is proven to carry its own. What is stored are logits before
+temperature, so that one store serves every temperature.
+"""
+
+from kd_keras.soft_targets.store import SoftTargets
+from kd_keras.soft_targets.store import open_store
+from kd_keras.soft_targets.writing import write
+
+__all__ = ["SoftTargets", "open_store", "write"]

@@ -1,0 +1,111 @@
+"""Canaries: a few examples with inputs and logits, to know a teacher by.
+
+A fingerprint says that a teacher is the same; the canaries say that it still
+computes the same, here. They also show that an augmentation gives the pixels
+that it gave when the store was written.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras.soft_targets import records
+
+COUNT = 32
+# How far recomputed logits may be off, relative to the largest deviation of a
+# logit from its mean: another device or batch size sums in another order, and
+# float16 has rounded what is stored.
+_TOLERANCES = {"float16": 2e-3, "float32": 1e-3}
+
+
+def write(path, layout, ids, images, rows):
+    """Writes canaries as one record each of block and pixels.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        layout: `records.Layout`.
+        ids: int64 array, shape `[count]`.
+        images: uint8 array, shape `[count, height, width, channels]`.
+        rows: What is stored of them.
+
+    Returns:
+        int, the bytes that the file must have.
+    """
+    digests = records.digests_of(images).numpy()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        block = layout.encode(ids, digests, rows)
+        writer.write(block)
+        writer.write(images.tobytes())
+    return len(block) + images.nbytes + 2 * records.FRAME
+
+
+def read(path, layout, count, image_shape):
+    """Reads canaries back.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        layout: `records.Layout`.
+        count: How many there are.
+        image_shape: Shape of an image.
+
+    Returns:
+        ids, images and rows, as `write` takes them.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    try:
+        block, pixels = (
+            tf.data.TFRecordDataset(str(path)).take(3).as_numpy_iterator()
+        )
+        ids, digests, rows = layout.decode(tf.constant(block))
+        images = np.frombuffer(pixels, np.uint8).reshape(count, *image_shape)
+    except (ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if (records.digests_of(images) != digests).numpy().any():
+        raise ValueError(f"{path} is damaged: images of other digests.")
+    return ids.numpy(), images, rows.numpy()
+
+
+def view_digests(views, ids, images):
+    """For each canary and view the digest of its pixels.
+
+    Args:
+        views: `forward.Views`.
+        ids: int64 array, shape `[count]`.
+        images: uint8 array of the canaries.
+
+    Returns:
+        A tuple for each canary of a tuple of hexadecimal strings.
+    """
+    digests = [
+        records.digests_of(views.view(images, ids, number)).numpy()
+        for number in range(views.count)
+    ]
+    return tuple(
+        tuple(f"{int(d) & (2**64 - 1):016x}" for d in of_canary)
+        for of_canary in np.stack(digests, axis=1)
+    )
+
+
+def deviation(found, expected):
+    """How far rows of logits are apart, relative to the largest logit.
+
+    Args:
+        found: float array, shape `[..., num_classes]`.
+        expected: The same.
+
+    Returns:
+        float: the largest difference of centred logits, divided by the
+        largest centred logit that is expected.
+    """
+    found, expected = (
+        rows - rows.mean(axis=-1, keepdims=True)
+        for rows in (np.float64(found), np.float64(expected))
+    )
+    scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    return float(np.abs(found - expected).max() / scale)
+
+
+def tolerance(dtype):
+    """How far they may be apart in a store of a dtype."""
+    return _TOLERANCES[dtype]

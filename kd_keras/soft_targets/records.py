@@ -1,0 +1,165 @@
+"""The records of a store: blocks of consecutive examples, as raw numbers.
+
+A block is, in little-endian order: the ids of its `n` examples, `int64[n]`;
+their digests, `int64[n]`; their logits, `dtype[n, *row_shape]`. How many
+examples it holds follows from its length. TFRecord files have the checksums.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import ops
+
+# The most examples of a block.
+BLOCK = 256
+# What a TFRecord takes besides its data: two lengths with their checksums.
+FRAME = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the examples of a store are laid out.
+
+    Attributes:
+        dtype: `"float16"` or `"float32"`.
+        row_shape: Shape of what is stored of one example, the classes last.
+    """
+
+    dtype: str
+    row_shape: tuple[int, ...]
+
+    @property
+    def bytes_per_example(self):
+        """Size of an example in a block."""
+        size = np.dtype(self.dtype).itemsize
+        return 16 + size * math.prod(self.row_shape)
+
+    def bytes_of_file(self, count, batch_size):
+        """Size of a file with so many examples."""
+        # Not by counting what a forged manifest may say.
+        whole, rest = divmod(count, batch_size)
+        num_blocks = whole * -(-batch_size // BLOCK) + -(-rest // BLOCK)
+        return count * self.bytes_per_example + num_blocks * FRAME
+
+    def encode(self, ids, digests, rows):
+        """A block as bytes.
+
+        Args:
+            ids: int64 array, shape `[n]`.
+            digests: int64 array, shape `[n]`.
+            rows: array of the dtype, shape `[n, *row_shape]`.
+        """
+        return b"".join(
+            [
+                np.asarray(ids, "<i8").tobytes(),
+                np.asarray(digests, "<i8").tobytes(),
+                np.asarray(
+                    rows, np.dtype(self.dtype).newbyteorder("<")
+                ).tobytes(),
+            ]
+        )
+
+    def decode(self, record):
+        """The same, back from a string tensor.
+
+        Returns:
+            ids, digests and rows, tensors as `encode` takes them.
+
+        Raises:
+            tf.errors.InvalidArgumentError: If it has no length of a block.
+        """
+        length = tf.strings.length(record)
+        count = length // self.bytes_per_example
+        fits = tf.debugging.Assert(
+            (count * self.bytes_per_example == length) & (count <= BLOCK),
+            [
+                "A record of soft targets is damaged. Bytes:",
+                length,
+                "of one example:",
+                self.bytes_per_example,
+            ],
+        )
+        with tf.control_dependencies([fits]):
+            parts = [
+                tf.strings.substr(record, 0, 8 * count),
+                tf.strings.substr(record, 8 * count, 8 * count),
+                tf.strings.substr(record, 16 * count, length),
+            ]
+        ids, digests = (tf.io.decode_raw(part, tf.int64) for part in parts[:2])
+        rows = tf.io.decode_raw(parts[2], self.dtype)
+        return ids, digests, tf.reshape(rows, [count, *self.row_shape])
+
+
+def block_sizes(count, batch_size):
+    """How many examples are in the blocks of a range.
+
+    The teacher is given batches, which are cut into blocks.
+
+    Args:
+        count: Examples of the range.
+        batch_size: Examples that the teacher is given at once.
+
+    Returns:
+        A list of positive ints.
+
+    Example:
+
+    >>> block_sizes(700, batch_size=300)
+    [256, 44, 256, 44, 100]
+    """
+    sizes = []
+    for start in range(0, count, batch_size):
+        batch = min(batch_size, count - start)
+        sizes += [min(BLOCK, batch - cut) for cut in range(0, batch, BLOCK)]
+    return sizes
+
+
+def digests_of(images):
+    """64-bit digests of the bytes of images (FarmHash64).
+
+    Args:
+        images: Tensor of a batch of images, any dtype of fixed size.
+
+    Returns:
+        int64 tensor, shape `[batch]`.
+
+    Example:
+
+    >>> digests_of(tf.zeros([1, 8, 8, 1], tf.uint8)).numpy()
+    array([6865862164135619350])
+    """
+    return tf.bitcast(tf.fingerprint(images), tf.int64)
+
+
+def to_stored(logits, dtype):
+    """Logits as they are stored.
+
+    float16 has some three digits near any number, so logits are centred: what
+    is added to all logits of an example changes no distribution. float32 keeps
+    every bit.
+
+    Args:
+        logits: float32 array, shape `[..., num_classes]`.
+        dtype: `"float16"` or `"float32"`.
+
+    Returns:
+        Array of the dtype; infinite where float16 ends.
+
+    Example:
+
+    >>> to_stored(np.float32([70001, 70002, 70003]), "float16")
+    array([-1.,  0.,  1.], dtype=float16)
+    """
+    if dtype == "float32":
+        return np.asarray(logits, np.float32)
+    centred = logits - logits.mean(axis=-1, keepdims=True, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return centred.astype(np.float16)
+
+
+def from_stored(rows):
+    """Stored logits as float32, or float64 for float64, tensors."""
+    return ops.as_log_space(rows)

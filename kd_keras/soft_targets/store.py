@@ -1,0 +1,391 @@
+"""An opened store: a teacher that is read, and proves what it pairs."""
+
+import hashlib
+import pathlib
+
+import tensorflow as tf
+
+from kd_keras import datasets
+from kd_keras import distribution
+from kd_keras import ops
+from kd_keras import stored_teachers
+from kd_keras.soft_targets import canaries
+from kd_keras.soft_targets import fingerprints
+from kd_keras.soft_targets import forward
+from kd_keras.soft_targets import manifest as manifest_lib
+from kd_keras.soft_targets import range_writer
+from kd_keras.soft_targets import records
+from kd_keras.soft_targets import writing
+
+
+class SoftTargets(stored_teachers.StoredTeacher):
+    """The soft targets of a store, made by `open_store`.
+
+    It is what a Distiller takes as `teacher=`, and gives the data that brings
+    the teacher's logits.
+
+    Attributes:
+        path: `pathlib.Path` of the store.
+        manifest: `manifest.Manifest`, what the store says of itself.
+        num_classes: Classes of the logits.
+        temperature: The one temperature that the logits hold for; None for
+            every one.
+    """
+
+    def __init__(self, path, manifest, temperature):
+        super().__init__(manifest.num_classes, temperature)
+        self.path = path
+        self.manifest = manifest
+        self._layout = records.Layout(manifest.dtype, manifest.row_shape)
+
+    def examples(self, source):
+        """The examples of a source, each with its soft targets.
+
+        Every example is checked against what the teacher was given: its id,
+        and a digest of its pixels. What is done to the result afterwards
+        (shuffling, sharding, filtering, batching) moves image, label and soft
+        targets together.
+
+        Args:
+            source: `kd_keras.datasets.ImageDataset`: the data set from which
+                the store was written, read anew.
+
+        Returns:
+            `tf.data.Dataset`, unbatched, in the order of the source, of its
+            dicts with `id`, int64 scalar, and `teacher_logits`, float32,
+            shape `[num_classes]` (`[num_views, num_classes]` of a store of
+            views) besides. Iterating raises
+            `tf.errors.InvalidArgumentError` at the first example that is not
+            the one the teacher was given.
+
+        Raises:
+            TypeError: If `source` is no `ImageDataset`.
+            ValueError: If it is another one than the store was written from,
+                naming what differs.
+
+        Example:
+
+        >>> digits = kd_keras.datasets.load("digits", "train[:100]")
+        >>> teacher = kd_keras.models.mlp((8, 8, 1), 10, (16,))
+        >>> kd_keras.soft_targets.write("stored", teacher, digits)
+        >>> store = kd_keras.soft_targets.open_store("stored")
+        >>> example = next(iter(store.examples(digits)))
+        >>> example["teacher_logits"].shape
+        TensorShape([10])
+        """
+        self._check_source(source)
+        manifest = self.manifest
+        sizes = [
+            size
+            for part in manifest.ranges
+            for size in records.block_sizes(part.count, manifest.batch_size)
+        ]
+        images = source.dataset.enumerate().map(_with_id)
+        images = images.batch(records.BLOCK).rebatch(sizes)
+        files = [str(self.path / part.file) for part in manifest.ranges]
+        blocks = tf.data.TFRecordDataset(files).map(self._layout.decode)
+        # An empty block at either end: if one ends before the other, it meets
+        # a block that is not empty, and the check fails.
+        paired = tf.data.Dataset.zip(_with_end(images), _with_end(blocks))
+        dataset = paired.map(
+            self._checked, num_parallel_calls=tf.data.AUTOTUNE
+        ).unbatch()
+        count = manifest.source.num_examples
+        return distribution.shard_by_elements(
+            dataset.apply(tf.data.experimental.assert_cardinality(count))
+        )
+
+    def batches(self, source, batch_size, *, augment=None, **kwargs):
+        """Batches that bring the soft targets, in the form `fit` takes.
+
+        Args:
+            source: As for `examples`.
+            batch_size: Examples in a batch over all replicas.
+            augment: Of a store of views the function that made them. It is
+                replayed, and epoch `e` shows view `e % num_views`. Defaults
+                to None: there are none.
+            **kwargs: The other arguments of `kd_keras.datasets.batches`; seed
+                and number of the views come from the store.
+
+        Returns:
+            `tf.data.Dataset` of `(image, {"label": ..., "teacher_logits":
+            ...})`.
+
+        Raises:
+            TypeError: As `examples`.
+            ValueError: As `examples`, or if the store has views and `augment`
+                is missing or gives other pixels, or the other way round.
+        """
+        views = self.manifest.views
+        self._check_augmentation(augment, source)
+        if views is not None:
+            for name, value in (
+                ("augment_seed", views.seed),
+                ("num_views", views.count),
+            ):
+                if kwargs.setdefault(name, value) != value:
+                    raise ValueError(
+                        f"The store was written with {name}={value}. Received: "
+                        f"{name}={kwargs[name]!r}; leave it out."
+                    )
+            kwargs["augment"] = augment
+        return datasets.batches(self.examples(source), batch_size, **kwargs)
+
+    def check_teacher(self, teacher, teacher_fingerprint=None):
+        """Raises unless a teacher is the one whose logits are stored.
+
+        Its fingerprint is compared, and it is run on the canaries.
+
+        Args:
+            teacher: Anything that is a teacher.
+            teacher_fingerprint: As for `soft_targets.write`.
+
+        Raises:
+            ValueError: If it is another one.
+        """
+        manifest = self.manifest
+        bound = manifest.temperature
+        teacher, keeps_members = forward.check_teacher(teacher, bound)
+        found = fingerprints.fingerprint(teacher, teacher_fingerprint)
+        if found != manifest.teacher:
+            raise ValueError(
+                f"The soft targets in {self.path} are of another teacher: "
+                f"its fingerprint is {found!r}, and that of the store "
+                f"{manifest.teacher!r}."
+            )
+        if manifest.views is not None:
+            # The views of the canaries are known by their digests alone.
+            return
+        ids, images, rows = self.canaries()
+        compute = forward.Forward(
+            teacher,
+            forward.Views(None, None, None, None),
+            bound,
+            keeps_members,
+        )
+        far = canaries.deviation(
+            compute(tf.constant(images), tf.constant(ids)), rows
+        )
+        if not far <= canaries.tolerance(manifest.dtype):
+            raise ValueError(
+                f"The teacher, whose fingerprint is that of the store in "
+                f"{self.path}, computes other logits here: {far:.2g} of the "
+                f"largest, allowed are {canaries.tolerance(manifest.dtype):.2g}"
+                ". Was it written with other versions, or on other hardware?"
+            )
+
+    def canaries(self):
+        """The stored canaries: ids, images and rows of logits."""
+        return canaries.read(
+            self.path / manifest_lib.CANARIES_FILE,
+            self._layout,
+            self.manifest.canaries.count,
+            self.manifest.source.image_shape,
+        )
+
+    def combined(self, rows):
+        """Stored rows of a batch as finished logits, a float32 tensor."""
+        logits = ops.as_log_space(rows)
+        members = self.manifest.members
+        if members is None:
+            return logits
+        return ops.logits_of_average(
+            logits, self.temperature, members.weights, axis=-2
+        )
+
+    def _checked(self, images, block):
+        """A block of examples with its soft targets, if they are its own."""
+        ids, digests, rows = block
+        same = tf.shape(images["id"])[0] == tf.shape(ids)[0]
+        with tf.control_dependencies(
+            [
+                tf.debugging.Assert(
+                    same,
+                    [
+                        "The data set and its soft targets have not the same "
+                        "number of examples: they part at the id",
+                        images["id"][:1],
+                        ids[:1],
+                    ],
+                )
+            ]
+        ):
+            right = (images["id"] == ids) & (
+                records.digests_of(images["image"]) == digests
+            )
+        # The end has no example to name.
+        first = tf.argmin(tf.cast(tf.concat([right, [False]], 0), tf.int32))
+        named = [tf.concat([i, [-1]], 0) for i in (images["id"], ids)]
+        with tf.control_dependencies(
+            [
+                tf.debugging.Assert(
+                    tf.reduce_all(right),
+                    [
+                        "Soft targets and data set do not belong together: "
+                        "this example is not the one that the teacher was "
+                        "given. Its id in the data set and in the store:",
+                        *(tf.gather(numbers, first) for numbers in named),
+                        "Was the data set prepared anew, reordered or "
+                        f"filtered? Pair first: {self.path}",
+                    ],
+                )
+            ]
+        ):
+            logits = tf.identity(self.combined(rows))
+        return {**images, "teacher_logits": logits}
+
+    def _check_source(self, source):
+        writing.check_source(source)
+        found = writing.describe_source(source)
+        for name, value in vars(self.manifest.source).items():
+            if getattr(found, name) != value:
+                raise ValueError(
+                    f"The soft targets in {self.path} are of another data set: "
+                    f"its `{name}` is {getattr(found, name)!r}, and that of "
+                    f"the store {value!r}."
+                )
+
+    def _check_augmentation(self, augment, source):
+        views = self.manifest.views
+        if (augment is None) != (views is None):
+            raise ValueError(
+                f"The soft targets in {self.path} are of "
+                + (
+                    f"{views.count} views by {views.augmentation}. Give this "
+                    "function as augment=..."
+                    if views
+                    else "the images as they are. Write a store of views "
+                    "(write(..., augment=..., augment_seed=..., "
+                    "num_views=...)), or augment freely with the teacher "
+                    f"itself. Received: augment={augment!r}"
+                )
+            )
+        if views is None:
+            return
+        replayed = forward.Views(
+            augment,
+            views.seed,
+            views.count,
+            source.dataset.element_spec["image"],
+        )
+        ids, images, _ = self.canaries()
+        found = canaries.view_digests(replayed, ids, images)
+        for number, digests in enumerate(
+            zip(found, self.manifest.canary_views, strict=True)
+        ):
+            if digests[0] != digests[1]:
+                raise ValueError(
+                    f"The augmentation gives other pixels than the teacher of "
+                    f"{self.path} saw, of the example with id {ids[number]}. "
+                    f"The store's is {views.augmentation}. Received: "
+                    f"augment={augment!r}."
+                )
+
+
+def open_store(
+    path,
+    *,
+    temperature=None,
+    teacher=None,
+    teacher_fingerprint=None,
+    verify=True,
+):
+    """Opens stored soft targets, once their files are what was written.
+
+    Args:
+        path: Directory of the store.
+        temperature: The temperature of the soft targets, which a store of the
+            members of an arithmetic ensemble needs, to combine them. Any other
+            store is good for every temperature, or for one alone. Defaults to
+            None.
+        teacher: The teacher, if it is to be compared. Defaults to None.
+        teacher_fingerprint: As for `soft_targets.write`.
+        verify: Whether all files are read once and their checksums compared.
+            Defaults to True. Without, their sizes are compared, and damage is
+            found when it is read.
+
+    Returns:
+        `SoftTargets`.
+
+    Raises:
+        FileNotFoundError: If there is no store, or a file is missing.
+        ValueError: If a file is damaged (naming it), if the temperature is
+            missing or is one that the store is not good for, or the teacher is
+            another one.
+
+    Example:
+
+    >>> digits = kd_keras.datasets.load("digits", "train[:100]")
+    >>> teacher = kd_keras.models.mlp((8, 8, 1), 10, (16,))
+    >>> kd_keras.soft_targets.write("opened", teacher, digits)
+    >>> store = kd_keras.soft_targets.open_store("opened", teacher=teacher)
+    >>> distiller = kd_keras.Distiller(
+    ...     student=kd_keras.models.mlp((8, 8, 1), 10, (8,)), teacher=store)
+    >>> distiller.compile(
+    ...     "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    >>> history = distiller.fit(store.batches(digits, 20), verbose=0)
+    """
+    path = pathlib.Path(path)
+    manifest = manifest_lib.read_manifest(path)
+    if temperature is not None:
+        temperature = ops.check_temperature(temperature)
+    if manifest.members is not None and temperature is None:
+        raise ValueError(
+            f"{path} holds the logits of {len(manifest.members.weights)} "
+            "members, which are combined at a temperature. Give "
+            "open_store(path, temperature=...), that of the Distiller."
+        )
+    bound = manifest.temperature
+    if bound is not None and temperature not in (None, bound):
+        raise ValueError(
+            f"The soft targets in {path} are good for one temperature: found "
+            f"temperature={bound}, expected {temperature}. Store all members "
+            "(write without temperature) to use several."
+        )
+    layout = records.Layout(manifest.dtype, manifest.row_shape)
+    for file in manifest.ranges:
+        size = layout.bytes_of_file(file.count, manifest.batch_size)
+        _check_file(path, file, size, verify)
+    _check_file(path, manifest.canaries, manifest.canaries.bytes, True)
+    store = SoftTargets(
+        path, manifest, bound if manifest.members is None else temperature
+    )
+    if teacher is not None:
+        store.check_teacher(teacher, teacher_fingerprint)
+    return store
+
+
+def _check_file(folder, file, size, verify):
+    """Raises unless a file is there and is what was written."""
+    path = folder / file.file
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The store {folder} is damaged: it lacks {file.file}."
+        )
+    found = path.stat().st_size
+    if found != size or file.bytes != size:
+        raise ValueError(f"{path} is damaged: it has {found} bytes of {size}.")
+    if not verify:
+        return
+    with open(path, "rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise ValueError(
+            f"{path} is damaged: its SHA-256 is {digest}, and was {file.sha256}"
+        )
+
+
+def _with_id(position, example):
+    id, _ = range_writer.needed(example, position)
+    return {**example, "id": id}
+
+
+def _with_end(dataset):
+    """The data set of blocks with an empty one at the end."""
+
+    def empty(spec):
+        shape = [0 if size is None else size for size in spec.shape]
+        return tf.zeros([0, *shape[1:]], spec.dtype)
+
+    end = tf.nest.map_structure(empty, dataset.element_spec)
+    return dataset.concatenate(tf.data.Dataset.from_tensors(end))

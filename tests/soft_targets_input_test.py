@@ -1,0 +1,324 @@
+"""What cannot be stored is refused, and nothing is lost."""
+
+import dataclasses
+import pathlib
+import resource
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+import kd_keras
+from kd_keras import soft_targets
+from kd_keras.soft_targets import fingerprints
+from tests import stored_targets
+
+
+class InputTest(tf.test.TestCase, parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.path = pathlib.Path(folder) / "store"
+        self.images = stored_targets.pixels(40)
+        self.source = stored_targets.source(self.images)
+        self.teacher = stored_targets.teacher()
+
+    def write(self, teacher=None, source=None, **kwargs):
+        stored_targets.write(
+            self.path,
+            self.teacher if teacher is None else teacher,
+            self.source if source is None else source,
+            **kwargs,
+        )
+
+    def refuses(self, message, *args, error=ValueError, **kwargs):
+        with self.assertRaisesRegex(error, message):
+            self.write(*args, **kwargs)
+        self.assertFalse(self.path.exists())
+
+    def at_example(self, position, value):
+        """A teacher that gives this value for one example."""
+        pixels = np.float32(self.images[position]) / 255
+
+        def teacher(x):
+            found = tf.reduce_all(tf.abs(x - pixels) < 1e-6, axis=[1, 2, 3])
+            rare = tf.where(found, value, 0.0)[:, None]
+            return self.teacher(x) + rare * [[0.0, 0.0, 1.0, 0.0, 0.0]]
+
+        return teacher
+
+    @parameterized.parameters(
+        (float("nan"), "NaN or infinite"),
+        (float("inf"), "NaN or infinite"),
+        (1e5, "differ from their mean by up to .*float16 does not hold"),
+    )
+    def test_bad_logits(self, value, message):
+        ids = np.arange(40) * 10 + 3
+        self.refuses(
+            f"example with id 333, .*{message}",
+            self.at_example(33, value),
+            stored_targets.source(self.images, ids),
+            teacher_fingerprint="x",
+            num_ranges=4,
+        )
+        # What was done before is not lost: three ranges of four.
+        partial = self.path.with_name("store.partial")
+        self.assertLen(list(partial.glob("range-*")), 3)
+
+    def test_large_logits_fit_into_float32(self):
+        self.write(
+            self.at_example(33, 1e5), dtype="float32", teacher_fingerprint="x"
+        )
+        store = soft_targets.open_store(self.path)
+        rows = [
+            e["teacher_logits"]
+            for e in store.examples(self.source).as_numpy_iterator()
+        ]
+        self.assertGreater(rows[33][2], 9e4)
+
+    def test_a_common_offset_is_no_overflow(self):
+        # Added to all logits of an example it changes no distribution.
+        self.write(lambda x: self.teacher(x) + 1e5, teacher_fingerprint="x")
+        store = soft_targets.open_store(self.path)
+        example = next(iter(store.examples(self.source)))
+        expected = self.teacher(np.float32(self.images[:1]) / 255)
+        self.assertAllClose(
+            example["teacher_logits"][None],
+            stored_targets.centred(expected),
+            # Of float32 at 1e5.
+            atol=0.02,
+        )
+
+    def test_teachers(self):
+        self.refuses(
+            r"shape \(6,\) .* the 5 classes",
+            stored_targets.teacher(num_classes=6),
+        )
+        ends = keras.Sequential([self.teacher, keras.layers.Softmax()])
+        ends.build((None, 4, 4, 1))
+        self.refuses("ends in softmax", ends)
+        self.refuses(
+            "gives probabilities",
+            lambda x: tf.nn.softmax(self.teacher(x)),
+            teacher_fingerprint="x",
+            overwrite=True,
+        )
+        self.refuses("a name by", lambda x: self.teacher(x))
+        self.refuses("is computed", teacher_fingerprint="x")
+        self.refuses("serve every temperature", temperature=4.0)
+        self.refuses(
+            "one output",
+            lambda x: [self.teacher(x)] * 2,
+            teacher_fingerprint="x",
+            overwrite=True,
+        )
+        self.refuses("A teacher is", "teacher.keras", error=TypeError)
+        nested = kd_keras.EnsembleTeacher([[self.teacher] * 2] * 2)
+        self.refuses("ensembles themselves", nested)
+        self.write(nested, temperature=4.0, overwrite=True)
+        store = soft_targets.open_store(self.path)
+        with self.assertRaisesRegex(TypeError, "no logits to give"):
+            soft_targets.write(self.path, store, self.source)
+
+    def test_sources(self):
+        self.refuses(
+            "ImageDataset", source=self.source.dataset, error=TypeError
+        )
+        scaled = dataclasses.replace(
+            self.source,
+            dataset=self.source.dataset.map(
+                lambda e: {**e, "image": tf.cast(e["image"], tf.float32)}
+            ),
+        )
+        self.refuses("must be uint8", source=scaled, error=TypeError)
+        self.refuses(
+            "says that it has 41",
+            source=dataclasses.replace(self.source, num_examples=41),
+        )
+        hidden = dataclasses.replace(
+            self.source,
+            num_examples=41,
+            dataset=self.source.dataset.filter(lambda e: True),
+        )
+        self.refuses("ended 1 examples before", source=hidden)
+        ids = [*range(39), 7]
+        self.refuses(
+            "id 7 comes 2 times",
+            source=stored_targets.source(self.images, ids),
+            overwrite=True,
+        )
+        strings = dataclasses.replace(
+            self.source,
+            dataset=self.source.dataset.map(lambda e: {**e, "id": "a"}),
+        )
+        self.refuses("integer scalar", source=strings, error=TypeError)
+
+    def test_numbers(self):
+        for name, values in (
+            ("num_ranges", (0, -1, 2.0, True, None)),
+            ("batch_size", (0, -1, 2.0, True, None)),
+            ("dtype", ("bfloat16", "float64", None, 16)),
+        ):
+            for value in values:
+                self.refuses(name, **{name: value})
+        self.refuses("temperature", [self.teacher] * 2, temperature=0.0)
+        self.refuses("all of augment", num_views=2)
+
+    def test_what_is_there_already(self):
+        self.write()
+        before = (self.path / "manifest.json").read_bytes()
+        with self.assertRaisesRegex(FileExistsError, "something at .*already"):
+            self.write()
+        with self.assertRaisesRegex(FileExistsError, "`dtype` is .float16."):
+            self.write(dtype="float32")
+        self.assertEqual((self.path / "manifest.json").read_bytes(), before)
+        self.write(dtype="float32", overwrite=True)
+        self.assertEqual(
+            soft_targets.open_store(self.path).manifest.dtype, "float32"
+        )
+        other = self.path.with_name("other")
+        other.mkdir()
+        (other / "mine").write_text("mine")
+        with self.assertRaisesRegex(FileExistsError, "no manifest.json"):
+            stored_targets.write(
+                other, self.teacher, self.source, overwrite=True
+            )
+        self.assertEqual((other / "mine").read_text(), "mine")
+
+    def test_a_broken_one_is_not_read_and_goes_on(self):
+        teacher = self.at_example(33, float("nan"))
+        with self.assertRaisesRegex(ValueError, "id 33"):
+            self.write(teacher, num_ranges=4, teacher_fingerprint="x")
+        with self.assertRaisesRegex(FileNotFoundError, "not complete"):
+            soft_targets.open_store(self.path)
+        partial = self.path.with_name("store.partial")
+        with self.assertRaisesRegex(ValueError, "manifest.json is damaged"):
+            soft_targets.open_store(partial)
+        with self.assertRaisesRegex(ValueError, "`batch_size` is 256 there"):
+            self.write(
+                teacher, num_ranges=4, teacher_fingerprint="x", batch_size=7
+            )
+        times = {p.name: p.stat().st_mtime_ns for p in partial.glob("range-*")}
+        self.write(
+            lambda x: self.teacher(x), num_ranges=4, teacher_fingerprint="x"
+        )
+        for name, time in times.items():
+            self.assertEqual((self.path / name).stat().st_mtime_ns, time)
+        self.assertLen(
+            list(soft_targets.open_store(self.path).examples(self.source)), 40
+        )
+
+    def test_full_disk(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.enterContext(tempfile.TemporaryFile())
+        # Room for the manifest to begin with, not for the logits.
+        images = stored_targets.pixels(2000)
+        source = stored_targets.source(images)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+            self.refuses(
+                "range-00000", source=source, num_ranges=1, error=OSError
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        self.write(source=source, num_ranges=1)
+        store = soft_targets.open_store(self.path)
+        self.assertLen(list(store.examples(source)), 2000)
+
+
+class FingerprintTest(tf.test.TestCase, parameterized.TestCase):
+    def model(self, **kwargs):
+        return kd_keras.models.mlp((4, 4, 1), 5, (8,), **{"seed": 0, **kwargs})
+
+    def test_the_same(self):
+        first = fingerprints.fingerprint(self.model())
+        for _ in range(3):
+            # Keras counts the names of layers on.
+            self.assertEqual(fingerprints.fingerprint(self.model()), first)
+        loaded = self.model(seed=1)
+        loaded.set_weights(self.model().get_weights())
+        loaded.trainable = False
+        self.assertEqual(fingerprints.fingerprint(loaded), first)
+        loaded.save(pathlib.Path(self.get_temp_dir()) / "a.keras")
+        loaded = kd_keras.load_teacher(
+            pathlib.Path(self.get_temp_dir()) / "a.keras"
+        )
+        self.assertEqual(fingerprints.fingerprint(loaded), first)
+
+    def test_different(self):
+        class Subclass(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(5)
+
+            def call(self, x):
+                return self.dense(x)
+
+        subclassed = Subclass()
+        subclassed(np.ones((1, 4)))
+        model = self.model()
+        low = kd_keras.precision.low_precision(model, "bfloat16")
+        mixed = kd_keras.precision.low_precision(model, "mixed_bfloat16")
+        inner = keras.Sequential([keras.Input((4, 4, 1)), model])
+        relu, tanh = (
+            keras.Sequential(
+                [
+                    keras.Input((2,)),
+                    keras.layers.Dense(
+                        2, activation, kernel_initializer="ones"
+                    ),
+                    keras.layers.Dense(5, kernel_initializer="ones"),
+                ]
+            )
+            for activation in ("relu", "tanh")
+        )
+        path = pathlib.Path(self.get_temp_dir()) / "saved"
+        model.export(path, verbose=False)
+        others = [
+            model,
+            self.model(seed=1),
+            low,
+            mixed,
+            inner,
+            subclassed,
+            relu,
+            tanh,
+            kd_keras.EnsembleTeacher([model]),
+            kd_keras.EnsembleTeacher([model, model]),
+            kd_keras.EnsembleTeacher([model, model], mean="geometric"),
+            kd_keras.EnsembleTeacher([model, model], weights=[1, 2]),
+            kd_keras.EnsembleTeacher([model, self.model(seed=1)]),
+            kd_keras.EnsembleTeacher([self.model(seed=1), model]),
+            kd_keras.load_teacher(path),
+        ]
+        found = [fingerprints.fingerprint(teacher) for teacher in others]
+        self.assertLen(set(found), len(found))
+        self.assertEqual(
+            fingerprints.fingerprint(kd_keras.load_teacher(path)), found[-1]
+        )
+        variables = path / "variables" / "variables.data-00000-of-00001"
+        content = bytearray(variables.read_bytes())
+        content[-1] ^= 1
+        loaded = kd_keras.load_teacher(path)
+        variables.write_bytes(content)
+        self.assertNotEqual(fingerprints.fingerprint(loaded), found[-1])
+
+    def test_branches(self):
+        # The same layers, wired otherwise.
+        def wired(crossed):
+            x = keras.Input((2,))
+            one = keras.layers.Dense(2, kernel_initializer="ones", name="a")(x)
+            two = keras.layers.Dense(2, kernel_initializer="zeros", name="b")(x)
+            pair = [two, one] if crossed else [one, two]
+            return keras.Model(x, keras.layers.Subtract()(pair))
+
+        self.assertNotEqual(
+            fingerprints.fingerprint(wired(False)),
+            fingerprints.fingerprint(wired(True)),
+        )
+
+
+if __name__ == "__main__":
+    tf.test.main()
