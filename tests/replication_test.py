@@ -54,11 +54,12 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
         for key in ("predicted", "evaluated"):
             self.assertAllClose(expected[key], got[key], rtol=0, atol=2e-5)
 
-    def test_callbacks_see_each_execution(self):
-        expected = on_one_device("even_many_steps")["batches"]
-        got = mirrored()["even_many_steps"]["batches"]
+    @parameterized.parameters("even_many_steps", "uneven")
+    def test_callbacks_see_each_execution(self, job):
+        expected = on_one_device(job)["batches"]
+        got = mirrored()[job]["batches"]
         self.assertEqual([b for b, _ in got], [b for b, _ in expected])
-        # Loss so far: a mean of the replicas' means.
+        # The loss so far, a mean over all examples.
         self.assertAllClose(expected, got, rtol=0, atol=2e-5)
 
     def test_at_rest_logs_are_means_over_all_examples(self):
