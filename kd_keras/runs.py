@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import uuid
 
 import tensorflow as tf
 
@@ -126,7 +127,11 @@ class Run:
             result: What it came to, anything of JSON but None.
         """
         if self._is_chief:
-            write_json(self._unit(unit), result)
+            write_unit(self.work, unit, result)
+
+    def has_unit(self, unit):
+        """Whether a unit is done, as far as this process sees."""
+        return self._unit(unit).is_file()
 
     def publish(self):
         """Gives the directory its name; what was there before is removed."""
@@ -235,7 +240,21 @@ class Run:
             shutil.rmtree(old)
 
     def _unit(self, unit):
-        return self.work / f"{unit}.json"
+        return _unit_file(self.work, unit)
+
+
+def write_unit(work, unit, result):
+    """Notes that a unit is done, for a process that has not begun the run.
+
+    Args:
+        work: `pathlib.Path`, the `work` of the run.
+        unit: Its name.
+        result: What it came to, anything of JSON but None.
+    """
+    # Another attempt may be at the same unit, and come to the same.
+    aside = work / f"{unit}.{uuid.uuid4().hex}"
+    write_json(aside, result)
+    os.replace(aside, _unit_file(work, unit))
 
 
 def write_json(path, value):
@@ -258,6 +277,10 @@ def write_json(path, value):
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
+
+
+def _unit_file(work, unit):
+    return work / f"{unit}.json"
 
 
 def _is_something(path):

@@ -13,13 +13,15 @@ from absl import app
 from absl import flags
 
 from scripts import program
+from scripts import strategy_flags
 
 flags.adopt_module_key_flags(program)
+flags.adopt_module_key_flags(strategy_flags)
 
 # Each has the name of its field in `training.DistillConfig`.
 _SETTINGS = (
     *program.DATA,
-    *program.STRATEGY,
+    *strategy_flags.STRATEGY,
     flags.DEFINE_string(
         "train_split", "train", "Split to train on, in TFDS' notation."
     ),

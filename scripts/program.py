@@ -17,19 +17,6 @@ DATA = (
         "data_dir", None, "Where TFDS keeps its data sets. Default: its own."
     ),
 )
-STRATEGY = (
-    flags.DEFINE_string(
-        "strategy",
-        "default",
-        "default, one_device, mirrored (all GPUs), tpu, or multi_worker "
-        "(the same command on every machine, each with its TF_CONFIG).",
-    ),
-    flags.DEFINE_integer(
-        "num_virtual_devices",
-        None,
-        "Divide the CPU into so many devices, to try --strategy=mirrored.",
-    ),
-)
 
 
 def units(flag):

@@ -55,7 +55,10 @@ UNREACHABLE = {
     "kd_keras.distiller": ("kd_keras.soft_targets", "kd_keras.datasets"),
 }
 # Only these may import these.
-RESERVED = {"matplotlib": ("kd_keras.reports",)}
+RESERVED = {
+    "apache_beam": ("kd_keras.soft_targets.pipeline", "scripts.beam_flags"),
+    "matplotlib": ("kd_keras.reports",),
+}
 
 
 def layer(module):

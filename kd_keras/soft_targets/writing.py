@@ -1,7 +1,9 @@
 """Writes the logits of a teacher over a data set: one pass, range by range."""
 
+import contextlib
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import tensorflow as tf
@@ -98,14 +100,24 @@ def write(
         batch_size=batch_size,
         teacher_fingerprint=teacher_fingerprint,
     )
+    write_job(job, path, overwrite, stream)
+
+
+def write_job(job, path, overwrite=False, stream=None):
+    """Writes a store; see `write`.
+
+    Args:
+        job: A `Job`.
+        path: As for `write`, and so are the others.
+        overwrite: As for `write`.
+        stream: As for `write`.
+    """
     run = job.run(path, overwrite)
     with run.begin():
-        report = progress.Report(source.num_examples, stream)
+        report = progress.Report(job.source.num_examples, stream)
         report.start("writing soft targets")
-        try:
+        with contextlib.closing(report):
             job.write_ranges(run, report)
-        finally:
-            report.close()
         job.finish(run)
 
 
@@ -113,6 +125,7 @@ class Job:
     """One store to be written, its arguments checked.
 
     Attributes:
+        source: `kd_keras.datasets.ImageDataset`.
         ranges: List of `range_writer.Range`.
         batch_size: Examples that the teacher is given at once.
 
@@ -157,7 +170,7 @@ class Job:
         if temperature is not None:
             temperature = ops.check_temperature(temperature)
         teacher, keeps_members = forward.check_teacher(teacher, temperature)
-        self._source = source
+        self.source = source
         self._views = forward.Views(
             *views, source.dataset.element_spec["image"]
         )
@@ -190,14 +203,19 @@ class Job:
         )
         self._layout = records.Layout(dtype, self._manifest.row_shape)
 
-    def run(self, path, overwrite):
-        """The `runs.Run` of the store, known by what it depends on."""
-        identity = dataclasses.asdict(self._manifest)
+    @property
+    def identity(self):
+        """What the store depends on, as JSON."""
+        identity = json.loads(json.dumps(dataclasses.asdict(self._manifest)))
         for result in ("ranges", "canaries", "canary_views"):
             del identity[result]
+        return identity
+
+    def run(self, path, overwrite):
+        """The `runs.Run` of the store."""
         return runs.Run(
             path,
-            identity,
+            self.identity,
             overwrite=overwrite,
             config_file=manifest_lib.FILE,
         )
@@ -217,18 +235,18 @@ class Job:
         ):
             neighbours = [part for _, part in group]
             iterator = iter(
-                range_writer.batches(self._source, neighbours, self.batch_size)
+                range_writer.batches(self.source, neighbours, self.batch_size)
             )
-            writer = self.writer(run)
+            writer = self.writer(run.path, run.work)
             for part in neighbours:
                 run.finish(
                     part.name, writer.write(part, iterator, report.advance)
                 )
 
-    def writer(self, run):
-        """The `range_writer.RangeWriter` of a run."""
+    def writer(self, folder, work):
+        """The `range_writer.RangeWriter` for these two folders."""
         return range_writer.RangeWriter(
-            run.path, run.work, self._compute, self._layout, self.batch_size
+            folder, work, self._compute, self._layout, self.batch_size
         )
 
     def finish(self, run):
@@ -273,9 +291,9 @@ class Job:
 
     def _write_canaries(self, run):
         """Writes them; returns the `File` and the digests of their views."""
-        count = min(canaries.COUNT, self._source.num_examples)
+        count = min(canaries.COUNT, self.source.num_examples)
         positions = tf.data.Dataset.range(count)
-        pairs = tf.data.Dataset.zip(positions, self._source.part(0, count)).map(
+        pairs = tf.data.Dataset.zip(positions, self.source.part(0, count)).map(
             lambda position, example: range_writer.needed(example, position)
         )
         ids, images = next(pairs.batch(count).as_numpy_iterator())

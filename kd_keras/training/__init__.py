@@ -1,8 +1,17 @@
-"""From a configuration to trained models: the main job."""
+"""From configurations to trained models and stored soft targets."""
 
 from kd_keras.training.config import DistillConfig
 from kd_keras.training.distillation import run_distillation
+from kd_keras.training.storing import StoreConfig
+from kd_keras.training.storing import store_soft_targets
 from kd_keras.training.summary import ARMS
 from kd_keras.training.summary import summarise
 
-__all__ = ["ARMS", "DistillConfig", "run_distillation", "summarise"]
+__all__ = [
+    "ARMS",
+    "DistillConfig",
+    "StoreConfig",
+    "run_distillation",
+    "store_soft_targets",
+    "summarise",
+]

@@ -1,0 +1,110 @@
+"""From a configuration to stored soft targets."""
+
+import dataclasses
+import functools
+
+from kd_keras import datasets
+from kd_keras import saved_teachers
+from kd_keras import teachers
+from kd_keras.soft_targets import writing
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreConfig:
+    """What soft targets to store.
+
+    Attributes:
+        teachers: Paths of `.keras` files or SavedModels; several are an
+            ensemble.
+        dataset: Name of a TFDS image-classification set, or `"digits"`.
+        data_dir: Where TFDS keeps its data sets; None for its own default.
+        split: Split in TFDS' notation.
+        image_size: Height and width to resize images to; None for as they are.
+        mean: `"arithmetic"` or `"geometric"`, of several teachers.
+        temperature: The only temperature of an arithmetic mean; None to keep
+            the logits of all members.
+        dtype: `"float16"` or `"float32"`.
+        num_views: Views of each image; None for the images as they are.
+        max_shift: Pixels by which the views are shifted at most.
+        augment_seed: Seed of the views.
+        num_ranges: How many files to divide the examples into, at least.
+        batch_size: Examples that the teacher is given at once.
+    """
+
+    teachers: tuple[str, ...]
+    dataset: str = "digits"
+    data_dir: str | None = None
+    split: str = "train"
+    image_size: tuple[int, int] | None = None
+    mean: str = "arithmetic"
+    temperature: float | None = None
+    dtype: str = "float16"
+    num_views: int | None = None
+    max_shift: int = 2
+    augment_seed: int = 0
+    num_ranges: int = 8
+    batch_size: int = 256
+
+
+def make_store_job(config):
+    """Opens data and teachers.
+
+    Args:
+        config: A `StoreConfig`.
+
+    Returns:
+        `soft_targets.writing.Job`.
+    """
+    source = datasets.load(
+        config.dataset,
+        config.split,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+    )
+    members = [saved_teachers.load_teacher(path) for path in config.teachers]
+    teacher = members[0]
+    if len(members) > 1:
+        teacher = teachers.EnsembleTeacher(members, mean=config.mean)
+    views = (None, None, None)
+    if config.num_views is not None:
+        shift = datasets.random_shift(config.max_shift)
+        views = (shift, config.augment_seed, config.num_views)
+    return writing.Job(
+        teacher,
+        source,
+        temperature=config.temperature,
+        dtype=config.dtype,
+        views=views,
+        num_ranges=config.num_ranges,
+        batch_size=config.batch_size,
+        teacher_fingerprint=None,
+    )
+
+
+def store_soft_targets(
+    config, output_dir, *, overwrite=False, beam_options=None
+):
+    """Stores soft targets, here or by an Apache Beam pipeline.
+
+    Args:
+        config: A `StoreConfig`.
+        output_dir: Directory to make.
+        overwrite: Whether a store at `output_dir`, or a broken one of another
+            configuration, may be replaced. Defaults to False.
+        beam_options: List of str, Beam's options, one of which names the
+            runner. Defaults to None: without Beam.
+
+    Raises:
+        Errors of `soft_targets.write`, and `ImportError` if Beam is missing.
+    """
+    if beam_options is None:
+        writing.write_job(make_store_job(config), output_dir, overwrite)
+        return
+    from kd_keras.soft_targets import pipeline
+
+    pipeline.write(
+        output_dir,
+        functools.partial(make_store_job, config),
+        beam_options,
+        overwrite=overwrite,
+    )

@@ -1,0 +1,107 @@
+r"""Stores what a teacher says of every example, for any number of students.
+
+The output directory is opened by kd_keras.soft_targets.open_store. Broken off,
+the work goes on after the last range that is complete when it is started by
+the same command. Example:
+
+  python -m scripts.cache_soft_targets --teacher=teacher.keras \
+      --dataset=digits --output_dir=soft_targets
+
+With --runner the ranges are the elements of an Apache Beam pipeline
+(pip install "kd_keras[beam]"), whose own options may stand beside, as
+--name=value:
+
+  python -m scripts.cache_soft_targets --teacher=teacher.keras \
+      --output_dir=soft_targets --runner=FnApiRunner --direct_num_workers=2 \
+      --direct_running_mode=multi_processing
+"""
+
+from absl import app
+from absl import flags
+
+from scripts import beam_flags
+from scripts import program
+
+flags.adopt_module_key_flags(program)
+flags.adopt_module_key_flags(beam_flags)
+
+_SETTINGS = (
+    *program.DATA,
+    flags.DEFINE_string("split", "train", "Split, in TFDS' notation."),
+    flags.DEFINE_enum(
+        "mean",
+        "arithmetic",
+        ["arithmetic", "geometric"],
+        "Mean of several teachers: of distributions, or of logits.",
+    ),
+    flags.DEFINE_float(
+        "temperature",
+        None,
+        "Of an arithmetic mean: keep it at this temperature only. Default: "
+        "keep the logits of all members, for every temperature.",
+    ),
+    flags.DEFINE_enum(
+        "dtype", "float16", ["float16", "float32"], "Type of stored logits."
+    ),
+    flags.DEFINE_integer(
+        "num_views",
+        None,
+        "Store so many views of each image, randomly shifted. Default: the "
+        "images as they are.",
+    ),
+    flags.DEFINE_integer("max_shift", 2, "Pixels by which views are shifted."),
+    flags.DEFINE_integer("augment_seed", 0, "Seed of the views."),
+    flags.DEFINE_integer(
+        "num_ranges", 8, "Files to write, if the source has fewer."
+    ),
+    flags.DEFINE_integer("batch_size", 256, "Images for the teacher at once."),
+)
+_TEACHERS = flags.DEFINE_multi_string(
+    "teacher",
+    None,
+    "A .keras file or the directory of a SavedModel; repeated, an ensemble.",
+    required=True,
+)
+_IMAGE_SIZE = flags.DEFINE_list(
+    "image_size", None, "Height and width to resize images to, as 224,224."
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Directory to make.", required=True
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Replace an earlier store at --output_dir."
+)
+
+
+def main(argv):
+    """Stores the soft targets."""
+    options = beam_flags.options(argv)
+    # What is left is Beam's, if there is a runner.
+    rest = argv if options is None else argv[:1]
+    program.run("cache_soft_targets", rest, lambda: _store(options))
+
+
+def _store(beam_options):
+    from kd_keras import training
+
+    config = training.StoreConfig(
+        teachers=tuple(_TEACHERS.value),
+        image_size=_IMAGE_SIZE.value and program.units(_IMAGE_SIZE),
+        **{flag.name: flag.value for flag in _SETTINGS},
+    )
+    training.store_soft_targets(
+        config,
+        _OUTPUT_DIR.value,
+        overwrite=_OVERWRITE.value,
+        beam_options=beam_options,
+    )
+    print(f"Written: {_OUTPUT_DIR.value}")
+
+
+def run():
+    """Entry point of the installed command."""
+    app.run(main, flags_parser=beam_flags.parse)
+
+
+if __name__ == "__main__":
+    run()
