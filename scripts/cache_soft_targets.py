@@ -21,19 +21,19 @@ from absl import flags
 
 from scripts import beam_flags
 from scripts import program
+from scripts import teacher_flags
 
 flags.adopt_module_key_flags(program)
 flags.adopt_module_key_flags(beam_flags)
+flags.adopt_module_key_flags(teacher_flags)
 
 _SETTINGS = (
-    *program.DATA,
-    flags.DEFINE_string("split", "train", "Split, in TFDS' notation."),
-    flags.DEFINE_enum(
-        "mean",
-        "arithmetic",
-        ["arithmetic", "geometric"],
-        "Mean of several teachers: of distributions, or of logits.",
+    flags.DEFINE_string(
+        "dataset", "digits", "Name of a TFDS image-classification set."
     ),
+    program.DATA_DIR,
+    flags.DEFINE_string("split", "train", "Split, in TFDS' notation."),
+    teacher_flags.MEAN,
     flags.DEFINE_float(
         "temperature",
         None,
@@ -49,18 +49,12 @@ _SETTINGS = (
         "Store so many views of each image, randomly shifted. Default: the "
         "images as they are.",
     ),
-    flags.DEFINE_integer("max_shift", 2, "Pixels by which views are shifted."),
+    teacher_flags.MAX_SHIFT,
     flags.DEFINE_integer("augment_seed", 0, "Seed of the views."),
     flags.DEFINE_integer(
         "num_ranges", 8, "Files to write, if the source has fewer."
     ),
     flags.DEFINE_integer("batch_size", 256, "Images for the teacher at once."),
-)
-_TEACHERS = flags.DEFINE_multi_string(
-    "teacher",
-    None,
-    "A .keras file or the directory of a SavedModel; repeated, an ensemble.",
-    required=True,
 )
 _IMAGE_SIZE = flags.DEFINE_list(
     "image_size", None, "Height and width to resize images to, as 224,224."
@@ -85,7 +79,7 @@ def _store(beam_options):
     from kd_keras import training
 
     config = training.StoreConfig(
-        teachers=tuple(_TEACHERS.value),
+        teachers=tuple(teacher_flags.TEACHERS.value),
         image_size=_IMAGE_SIZE.value and program.units(_IMAGE_SIZE),
         **{flag.name: flag.value for flag in _SETTINGS},
     )

@@ -20,7 +20,10 @@ flags.adopt_module_key_flags(strategy_flags)
 
 # Each has the name of its field in `training.DistillConfig`.
 _SETTINGS = (
-    *program.DATA,
+    flags.DEFINE_string(
+        "dataset", "digits", "Name of a TFDS image-classification set."
+    ),
+    program.DATA_DIR,
     *strategy_flags.STRATEGY,
     flags.DEFINE_string(
         "train_split", "train", "Split to train on, in TFDS' notation."

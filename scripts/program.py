@@ -8,14 +8,8 @@ from absl import app
 from absl import flags
 from absl import logging
 
-# Each has the name of its field in the configurations of `kd_keras.training`.
-DATA = (
-    flags.DEFINE_string(
-        "dataset", "digits", "Name of a TFDS image-classification set."
-    ),
-    flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its data sets. Default: its own."
-    ),
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where TFDS keeps its data sets. Default: its own."
 )
 
 

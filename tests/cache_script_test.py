@@ -33,10 +33,8 @@ class CacheScriptTest(tf.test.TestCase):
             member.save(path)
             cls.flags.append(f"--teacher={path}")
 
-    def program(self, *args):
-        process = processes.start(
-            ["-m", "scripts.cache_soft_targets", *args], {}
-        )
+    def program(self, *args, name="cache_soft_targets"):
+        process = processes.start(["-m", f"scripts.{name}", *args], {})
         said = processes.finish(process)
         return process.returncode, said
 
@@ -59,6 +57,16 @@ class CacheScriptTest(tf.test.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("cache_soft_targets: There is something at", said)
         self.assertNotIn("Traceback", said)
+        code, said = self.program(
+            f"--store={path}", *self.flags, name="audit_soft_targets"
+        )
+        self.assertEqual(code, 0, said)
+        self.assertIn("The stored logits are those of the teacher.", said)
+        code, said = self.program(
+            f"--store={path}", *self.flags[::-1], name="audit_soft_targets"
+        )
+        self.assertEqual(code, 1)
+        self.assertIn("ARE NOT", said)
 
     @unittest.skipIf(apache_beam is None, "apache-beam is not installed")
     def test_views_by_beam(self):

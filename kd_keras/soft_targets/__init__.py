@@ -6,8 +6,10 @@ example is proven to carry its own. What is stored are logits before
 temperature, so that one store serves every temperature.
 """
 
+from kd_keras.soft_targets.auditing import Audit
+from kd_keras.soft_targets.auditing import audit
+from kd_keras.soft_targets.opening import open_store
 from kd_keras.soft_targets.store import SoftTargets
-from kd_keras.soft_targets.store import open_store
 from kd_keras.soft_targets.writing import write
 
-__all__ = ["SoftTargets", "open_store", "write"]
+__all__ = ["Audit", "SoftTargets", "audit", "open_store", "write"]

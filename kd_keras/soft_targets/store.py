@@ -1,8 +1,5 @@
 """An opened store: a teacher that is read, and proves what it pairs."""
 
-import hashlib
-import pathlib
-
 import tensorflow as tf
 
 from kd_keras import datasets
@@ -19,7 +16,7 @@ from kd_keras.soft_targets import writing
 
 
 class SoftTargets(stored_teachers.StoredTeacher):
-    """The soft targets of a store, made by `open_store`.
+    """The soft targets of a store, made by `soft_targets.open_store`.
 
     It is what a Distiller takes as `teacher=`, and gives the data that brings
     the teacher's logits.
@@ -73,6 +70,31 @@ class SoftTargets(stored_teachers.StoredTeacher):
         >>> example["teacher_logits"].shape
         TensorShape([10])
         """
+        dataset = self.blocks(source).map(
+            self._finished, num_parallel_calls=tf.data.AUTOTUNE
+        )
+        count = self.manifest.source.num_examples
+        return distribution.shard_by_elements(
+            dataset.unbatch().apply(
+                tf.data.experimental.assert_cardinality(count)
+            )
+        )
+
+    def blocks(self, source):
+        """The same in blocks, with all that is stored.
+
+        Args:
+            source: As for `examples`.
+
+        Returns:
+            `tf.data.Dataset` of dicts with `id`, shape `[block]`, `rows`,
+            `[block, (num_views,) (members,) num_classes]` of the stored dtype,
+            and what the source has. The last one is empty.
+
+        Raises:
+            TypeError: As `examples`.
+            ValueError: As `examples`.
+        """
         self._check_source(source)
         manifest = self.manifest
         sizes = [
@@ -87,13 +109,7 @@ class SoftTargets(stored_teachers.StoredTeacher):
         # An empty block at either end: if one ends before the other, it meets
         # a block that is not empty, and the check fails.
         paired = tf.data.Dataset.zip(_with_end(images), _with_end(blocks))
-        dataset = paired.map(
-            self._checked, num_parallel_calls=tf.data.AUTOTUNE
-        ).unbatch()
-        count = manifest.source.num_examples
-        return distribution.shard_by_elements(
-            dataset.apply(tf.data.experimental.assert_cardinality(count))
-        )
+        return paired.map(self._checked, num_parallel_calls=tf.data.AUTOTUNE)
 
     def batches(self, source, batch_size, *, augment=None, **kwargs):
         """Batches that bring the soft targets, in the form `fit` takes.
@@ -117,7 +133,7 @@ class SoftTargets(stored_teachers.StoredTeacher):
                 is missing or gives other pixels, or the other way round.
         """
         views = self.manifest.views
-        self._check_augmentation(augment, source)
+        self.checked_views(augment, source)
         if views is not None:
             for name, value in (
                 ("augment_seed", views.seed),
@@ -193,6 +209,55 @@ class SoftTargets(stored_teachers.StoredTeacher):
             logits, self.temperature, members.weights, axis=-2
         )
 
+    def checked_views(self, augment, source):
+        """The views that the store is of, replayed by an augmentation.
+
+        Args:
+            augment: As for `batches`.
+            source: As for `examples`.
+
+        Returns:
+            `forward.Views`.
+
+        Raises:
+            ValueError: As `batches`.
+        """
+        views = self.manifest.views
+        if (augment is None) != (views is None):
+            raise ValueError(
+                f"The soft targets in {self.path} are of "
+                + (
+                    f"{views.count} views by {views.augmentation}. Give this "
+                    "function as augment=..."
+                    if views
+                    else "the images as they are. Write a store of views "
+                    "(write(..., augment=..., augment_seed=..., "
+                    "num_views=...)), or augment freely with the teacher "
+                    f"itself. Received: augment={augment!r}"
+                )
+            )
+        if views is None:
+            return forward.Views(None, None, None, None)
+        replayed = forward.Views(
+            augment,
+            views.seed,
+            views.count,
+            source.dataset.element_spec["image"],
+        )
+        ids, images, _ = self.canaries()
+        found = canaries.view_digests(replayed, ids, images)
+        for number, digests in enumerate(
+            zip(found, self.manifest.canary_views, strict=True)
+        ):
+            if digests[0] != digests[1]:
+                raise ValueError(
+                    f"The augmentation gives other pixels than the teacher of "
+                    f"{self.path} saw, of the example with id {ids[number]}. "
+                    f"The store's is {views.augmentation}. Received: "
+                    f"augment={augment!r}."
+                )
+        return replayed
+
     def _checked(self, images, block):
         """A block of examples with its soft targets, if they are its own."""
         ids, digests, rows = block
@@ -231,8 +296,12 @@ class SoftTargets(stored_teachers.StoredTeacher):
                 )
             ]
         ):
-            logits = tf.identity(self.combined(rows))
-        return {**images, "teacher_logits": logits}
+            return {**images, "rows": tf.identity(rows)}
+
+    def _finished(self, block):
+        """A block with logits of the student's shape."""
+        logits = self.combined(block.pop("rows"))
+        return {**block, "teacher_logits": logits}
 
     def _check_source(self, source):
         writing.check_source(source)
@@ -244,135 +313,6 @@ class SoftTargets(stored_teachers.StoredTeacher):
                     f"its `{name}` is {getattr(found, name)!r}, and that of "
                     f"the store {value!r}."
                 )
-
-    def _check_augmentation(self, augment, source):
-        views = self.manifest.views
-        if (augment is None) != (views is None):
-            raise ValueError(
-                f"The soft targets in {self.path} are of "
-                + (
-                    f"{views.count} views by {views.augmentation}. Give this "
-                    "function as augment=..."
-                    if views
-                    else "the images as they are. Write a store of views "
-                    "(write(..., augment=..., augment_seed=..., "
-                    "num_views=...)), or augment freely with the teacher "
-                    f"itself. Received: augment={augment!r}"
-                )
-            )
-        if views is None:
-            return
-        replayed = forward.Views(
-            augment,
-            views.seed,
-            views.count,
-            source.dataset.element_spec["image"],
-        )
-        ids, images, _ = self.canaries()
-        found = canaries.view_digests(replayed, ids, images)
-        for number, digests in enumerate(
-            zip(found, self.manifest.canary_views, strict=True)
-        ):
-            if digests[0] != digests[1]:
-                raise ValueError(
-                    f"The augmentation gives other pixels than the teacher of "
-                    f"{self.path} saw, of the example with id {ids[number]}. "
-                    f"The store's is {views.augmentation}. Received: "
-                    f"augment={augment!r}."
-                )
-
-
-def open_store(
-    path,
-    *,
-    temperature=None,
-    teacher=None,
-    teacher_fingerprint=None,
-    verify=True,
-):
-    """Opens stored soft targets, once their files are what was written.
-
-    Args:
-        path: Directory of the store.
-        temperature: The temperature of the soft targets, which a store of the
-            members of an arithmetic ensemble needs, to combine them. Any other
-            store is good for every temperature, or for one alone. Defaults to
-            None.
-        teacher: The teacher, if it is to be compared. Defaults to None.
-        teacher_fingerprint: As for `soft_targets.write`.
-        verify: Whether all files are read once and their checksums compared.
-            Defaults to True. Without, their sizes are compared, and damage is
-            found when it is read.
-
-    Returns:
-        `SoftTargets`.
-
-    Raises:
-        FileNotFoundError: If there is no store, or a file is missing.
-        ValueError: If a file is damaged (naming it), if the temperature is
-            missing or is one that the store is not good for, or the teacher is
-            another one.
-
-    Example:
-
-    >>> digits = kd_keras.datasets.load("digits", "train[:100]")
-    >>> teacher = kd_keras.models.mlp((8, 8, 1), 10, (16,))
-    >>> kd_keras.soft_targets.write("opened", teacher, digits)
-    >>> store = kd_keras.soft_targets.open_store("opened", teacher=teacher)
-    >>> distiller = kd_keras.Distiller(
-    ...     student=kd_keras.models.mlp((8, 8, 1), 10, (8,)), teacher=store)
-    >>> distiller.compile(
-    ...     "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    >>> history = distiller.fit(store.batches(digits, 20), verbose=0)
-    """
-    path = pathlib.Path(path)
-    manifest = manifest_lib.read_manifest(path)
-    if temperature is not None:
-        temperature = ops.check_temperature(temperature)
-    if manifest.members is not None and temperature is None:
-        raise ValueError(
-            f"{path} holds the logits of {len(manifest.members.weights)} "
-            "members, which are combined at a temperature. Give "
-            "open_store(path, temperature=...), that of the Distiller."
-        )
-    bound = manifest.temperature
-    if bound is not None and temperature not in (None, bound):
-        raise ValueError(
-            f"The soft targets in {path} are good for one temperature: found "
-            f"temperature={bound}, expected {temperature}. Store all members "
-            "(write without temperature) to use several."
-        )
-    layout = records.Layout(manifest.dtype, manifest.row_shape)
-    for file in manifest.ranges:
-        size = layout.bytes_of_file(file.count, manifest.batch_size)
-        _check_file(path, file, size, verify)
-    _check_file(path, manifest.canaries, manifest.canaries.bytes, True)
-    store = SoftTargets(
-        path, manifest, bound if manifest.members is None else temperature
-    )
-    if teacher is not None:
-        store.check_teacher(teacher, teacher_fingerprint)
-    return store
-
-
-def _check_file(folder, file, size, verify):
-    """Raises unless a file is there and is what was written."""
-    path = folder / file.file
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"The store {folder} is damaged: it lacks {file.file}."
-        )
-    found = path.stat().st_size
-    if found != size or file.bytes != size:
-        raise ValueError(f"{path} is damaged: it has {found} bytes of {size}.")
-    if not verify:
-        return
-    with open(path, "rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    if digest != file.sha256:
-        raise ValueError(
-            f"{path} is damaged: its SHA-256 is {digest}, and was {file.sha256}"
-        )
 
 
 def _with_id(position, example):

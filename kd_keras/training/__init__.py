@@ -3,6 +3,7 @@
 from kd_keras.training.config import DistillConfig
 from kd_keras.training.distillation import run_distillation
 from kd_keras.training.storing import StoreConfig
+from kd_keras.training.storing import audit_soft_targets
 from kd_keras.training.storing import store_soft_targets
 from kd_keras.training.summary import ARMS
 from kd_keras.training.summary import summarise
@@ -11,6 +12,7 @@ __all__ = [
     "ARMS",
     "DistillConfig",
     "StoreConfig",
+    "audit_soft_targets",
     "run_distillation",
     "store_soft_targets",
     "summarise",

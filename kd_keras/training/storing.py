@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import pathlib
 
 from kd_keras import datasets
 from kd_keras import saved_teachers
+from kd_keras import soft_targets
 from kd_keras import teachers
+from kd_keras.soft_targets import manifest
 from kd_keras.soft_targets import writing
 
 
@@ -61,10 +64,7 @@ def make_store_job(config):
         data_dir=config.data_dir,
         image_size=config.image_size,
     )
-    members = [saved_teachers.load_teacher(path) for path in config.teachers]
-    teacher = members[0]
-    if len(members) > 1:
-        teacher = teachers.EnsembleTeacher(members, mean=config.mean)
+    teacher = _load(config.teachers, config.mean)
     views = (None, None, None)
     if config.num_views is not None:
         shift = datasets.random_shift(config.max_shift)
@@ -108,3 +108,55 @@ def store_soft_targets(
         beam_options,
         overwrite=overwrite,
     )
+
+
+def audit_soft_targets(
+    path,
+    teacher_paths,
+    *,
+    mean="arithmetic",
+    data_dir=None,
+    max_shift=2,
+    **kwargs,
+):
+    """Audits a store that `store_soft_targets` wrote.
+
+    Args:
+        path: Directory of the store, which names its data set.
+        teacher_paths: As `StoreConfig.teachers`.
+        mean: As `StoreConfig.mean`. Defaults to `"arithmetic"`.
+        data_dir: As `StoreConfig.data_dir`. Defaults to None.
+        max_shift: As `StoreConfig.max_shift`. Defaults to 2.
+        **kwargs: Other arguments of `soft_targets.audit`.
+
+    Returns:
+        `soft_targets.Audit`.
+
+    Raises:
+        Errors of `soft_targets.open_store` and `soft_targets.audit`.
+    """
+    keeps_members = manifest.read_manifest(pathlib.Path(path)).members
+    # Members are compared one by one, whatever the temperature.
+    store = soft_targets.open_store(
+        path, temperature=1.0 if keeps_members else None
+    )
+    stored = store.manifest.source
+    source = datasets.load(
+        stored.name,
+        stored.split,
+        data_dir=data_dir,
+        image_size=stored.image_shape[:2] if stored.resized else None,
+    )
+    augment = None
+    if store.manifest.views is not None:
+        augment = datasets.random_shift(max_shift)
+    teacher = _load(teacher_paths, mean)
+    return soft_targets.audit(store, teacher, source, augment=augment, **kwargs)
+
+
+def _load(paths, mean):
+    """The teacher at a path, or the ensemble of those at several."""
+    members = [saved_teachers.load_teacher(path) for path in paths]
+    if len(members) == 1:
+        return members[0]
+    return teachers.EnsembleTeacher(members, mean=mean)
