@@ -83,9 +83,10 @@ def find_soft_targets(distiller, batch, logits, training=True):
     """
     if batch.teacher_logits is not None:
         what = "stored teacher_logits"
-        found = keras.tree.map_structure(
-            teachers.constant, batch.teacher_logits
-        )
+        found = batch.teacher_logits
+        if isinstance(distiller.teacher, stored_teachers.StoredTeacher):
+            found = distiller.teacher.completed(found, logits)
+        found = keras.tree.map_structure(teachers.constant, found)
     else:
         only_soft = keras_hooks.compiled_loss(distiller) is None
         if distiller.teacher is None or isinstance(

@@ -8,6 +8,9 @@ import math
 
 import tensorflow as tf
 
+# The least probability of what is left out: below what float32 adds up to.
+_TINY = 1e-12
+
 
 def check_temperature(temperature):
     """Returns `temperature` as a float if it can be divided by.
@@ -198,6 +201,50 @@ def logits_of_average(logits, temperature, weights=None, axis=0):
     """
     log_probs = tempered_log_softmax(logits, temperature)
     return temperature * average_log_probs(log_probs, weights, axis)
+
+
+def fill_remainder(logits, student_logits, temperature):
+    """Completes the largest logits of a teacher by what the student says.
+
+    Of the classes that the teacher's logits leave out only their joint
+    probability is known, `r`. Here they share `r` as they do in the student's
+    distribution `q`: `p[i] = r * q[i] / sum(q[j] for j left out)`. Then the KL
+    divergence of `q` from `p`, and its gradient, are those of the
+    distributions over the kept classes and one bucket for the others.
+
+    Args:
+        logits: Float tensor, shape `[..., num_classes]`: `T * log(p)` of the
+            classes that are kept, and minus infinity.
+        student_logits: Float tensor of that shape.
+        temperature: Positive float, dimensionless: `T`.
+
+    Returns:
+        Float32 tensor of that shape (float64 if both are): `T * log(p)` of all
+        classes, through which no gradient flows.
+
+    Raises:
+        ValueError: If the temperature is not a positive finite number.
+
+    Example:
+
+    >>> top = np.array([[np.log(0.8), -np.inf, -np.inf]])
+    >>> student = np.log([[0.5, 0.4, 0.1]])
+    >>> np.exp(kd_keras.ops.fill_remainder(top, student, 1.0))
+    array([[0.8 , 0.16, 0.04]])
+    """
+    temperature = check_temperature(temperature)
+    logits, student_logits = as_log_space(logits, student_logits)
+    log_probs = logits / temperature
+    student_log_probs = tf.nn.log_softmax(student_logits / temperature)
+    # Not of NaN, which is no class left out but a fault.
+    is_left_out = logits == -math.inf
+    kept = tf.reduce_sum(tf.exp(log_probs), axis=-1, keepdims=True)
+    tiny = tf.constant(_TINY, logits.dtype)
+    rest = tf.math.log(tf.maximum(1.0 - kept, tiny))
+    in_bucket = tf.where(is_left_out, student_log_probs, -math.inf)
+    shares = in_bucket - tf.reduce_logsumexp(in_bucket, axis=-1, keepdims=True)
+    filled = tf.where(is_left_out, rest + shares, log_probs)
+    return tf.stop_gradient(temperature * filled)
 
 
 def without_broadcasting(targets, logits, what="teacher logits"):

@@ -16,11 +16,26 @@ class StoredTeacher:
         num_classes: Classes of the logits.
         temperature: The one temperature that they hold for. Defaults to None:
             every one.
+        is_partial: Whether they are `T * log(p)` of the largest, and minus
+            infinity for the others, which have the rest together. Defaults to
+            False.
     """
 
-    def __init__(self, num_classes, temperature=None):
+    def __init__(self, num_classes, temperature=None, is_partial=False):
         self.num_classes = num_classes
         self.temperature = temperature
+        self.is_partial = is_partial
+
+    def completed(self, logits, student_logits):
+        """Logits of all classes, at the temperature in use if that is one.
+
+        Args:
+            logits: The stored ones, shape `[batch, num_classes]`.
+            student_logits: Those of the student.
+        """
+        if not self.is_partial:
+            return logits
+        return ops.fill_remainder(logits, student_logits, self.temperature)
 
     def __call__(self, x):
         """Raises: there is nothing to call."""
@@ -57,6 +72,12 @@ def check_declared(teacher, student, soft_loss, fidelity_metrics):
             f"and the student gives logits of shape {outputs.shape}: they must "
             "have the same classes."
         )
+    if teacher.is_partial and keras.tree.flatten(fidelity_metrics):
+        raise ValueError(
+            "Fidelity metrics compare all logits, and this store holds the "
+            "largest only. Store all (write without top_k), or leave out "
+            "fidelity_metrics."
+        )
     if teacher.temperature is None:
         return
     users = {"soft loss": getattr(soft_loss, "temperature", None)}
@@ -69,10 +90,10 @@ def check_declared(teacher, student, soft_loss, fidelity_metrics):
             ops.check_temperature(temperature) != teacher.temperature
         ):
             raise ValueError(
-                "These stored soft targets are an arithmetic mean, which holds "
-                f"at the temperature {teacher.temperature} alone, and the "
-                f"{user} takes them at: {temperature}. Use "
-                f"{teacher.temperature}, open a store of all members at the "
-                "other temperature, or store the geometric mean, which holds "
-                "at every one."
+                "These stored soft targets hold at the temperature "
+                f"{teacher.temperature} alone (they are an arithmetic mean, or "
+                f"the largest logits only), and the {user} takes them at: "
+                f"{temperature}. Use {teacher.temperature}; or open a store of "
+                "all members at the other temperature; or store all logits of "
+                "the geometric mean, which hold at every one."
             )

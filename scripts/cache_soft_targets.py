@@ -37,8 +37,14 @@ _SETTINGS = (
     flags.DEFINE_float(
         "temperature",
         None,
-        "Of an arithmetic mean: keep it at this temperature only. Default: "
-        "keep the logits of all members, for every temperature.",
+        "Of an arithmetic mean, or with --top_k: the one temperature that the "
+        "store will do for. Default: keep all logits, for every temperature.",
+    ),
+    flags.DEFINE_integer(
+        "top_k",
+        None,
+        "Keep so many of the largest logits, and one bucket for the rest. "
+        "Default: all.",
     ),
     flags.DEFINE_enum(
         "dtype", "float16", ["float16", "float32"], "Type of stored logits."

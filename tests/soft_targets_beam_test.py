@@ -62,6 +62,7 @@ def make_job(marker=None, how=None):
         stored_targets.source(stored_targets.pixels(90)),
         temperature=None,
         dtype="float16",
+        top_k=None,
         views=(datasets.random_shift(1), 3, 2),
         num_ranges=9,
         batch_size=4,

@@ -20,7 +20,10 @@ _FLOOR = 2.0**-21
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What an audit found. Deviations are those of centred logits.
+    """What an audit found.
+
+    Deviations are those of centred logits; of a store of the largest logits,
+    those of `T` times the logarithms of their probabilities.
 
     Attributes:
         num_examples: How many examples were read and found to be those that
@@ -120,7 +123,7 @@ def audit(
     manifest = store.manifest
     views = store.checked_views(augment, source)
     teacher, keeps_members = forward.check_teacher(
-        teacher, manifest.temperature
+        teacher, manifest.temperature, manifest.top_k
     )
     if keeps_members != (manifest.members is not None):
         raise ValueError(
@@ -133,7 +136,7 @@ def audit(
     )
     batch_size = manifest.batch_size
     other_size = batch_size // 2 + 1 if batch_size > 1 else 2
-    tally = _Tally(manifest.dtype)
+    tally = _Tally(manifest.codec)
     sample = _Sample(manifest.source.num_examples, num_examples, seed)
     # Larger than a batch of either size, so that both are full.
     size = batch_size * -(-1024 // batch_size)
@@ -165,8 +168,8 @@ class _Sample:
 class _Tally:
     """The largest of everything so far."""
 
-    def __init__(self, dtype):
-        self._dtype = dtype
+    def __init__(self, codec):
+        self._codec = codec
         self._count = 0
         self._largest = dict.fromkeys(
             ("logit", "deviation", "rounding", "control"), 0.0
@@ -175,8 +178,9 @@ class _Tally:
 
     def add(self, ids, stored, live, control):
         """Adds some examples."""
-        stored, live, control = (_centred(z) for z in (stored, live, control))
-        rounding = _rounding(live, self._dtype)
+        _, control = self._codec.compared(stored, control)
+        stored, live = self._codec.compared(stored, live)
+        rounding = self._codec.rounding(live)
         deviation = np.abs(stored - live)
         for name, values in (
             ("logit", np.abs(live)),
@@ -218,17 +222,3 @@ def _in_batches(compute, images, ids, size):
             for start in range(0, len(ids), size)
         ]
     )
-
-
-def _centred(logits):
-    logits = np.float64(logits)
-    return logits - logits.mean(axis=-1, keepdims=True)
-
-
-def _rounding(logits, dtype):
-    """What storing rounds off each centred logit at most."""
-    if dtype == "float32":
-        return np.zeros_like(logits)
-    half = np.spacing(np.abs(logits).astype(np.float16)).astype(np.float64) / 2
-    # Centring what was rounded takes off the mean of all roundings.
-    return half + half.mean(axis=-1, keepdims=True)

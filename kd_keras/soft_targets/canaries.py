@@ -87,23 +87,20 @@ def view_digests(views, ids, images):
     )
 
 
-def deviation(found, expected):
-    """How far rows of logits are apart, relative to the largest logit.
+def deviation(codec, rows, logits):
+    """How far logits are from what is stored, relative to the largest.
 
     Args:
-        found: float array, shape `[..., num_classes]`.
-        expected: The same.
+        codec: How logits are stored, of `codecs`.
+        rows: What is stored.
+        logits: float array of the same examples.
 
     Returns:
-        float: the largest difference of centred logits, divided by the
-        largest centred logit that is expected.
+        float: the largest difference, divided by the largest that is stored.
     """
-    found, expected = (
-        rows - rows.mean(axis=-1, keepdims=True)
-        for rows in (np.float64(found), np.float64(expected))
-    )
-    scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
-    return float(np.abs(found - expected).max() / scale)
+    stored, found = codec.compared(rows, logits)
+    scale = max(np.abs(stored).max(), np.finfo(np.float32).tiny)
+    return float(np.abs(found - stored).max() / scale)
 
 
 def tolerance(dtype):

@@ -126,12 +126,14 @@ class Forward:
         return tf.cast(logits(self._temperature), tf.float32)
 
 
-def check_teacher(teacher, temperature):
+def check_teacher(teacher, temperature, top_k=None):
     """A teacher as it can be stored, and whether its members are kept.
 
     Args:
         teacher: Anything that is a teacher.
-        temperature: What binds the arithmetic mean of an ensemble, or None.
+        temperature: What binds the arithmetic mean of an ensemble, or the
+            bucket of all but the largest logits; or None.
+        top_k: How many of the largest logits are kept, or None for all.
 
     Returns:
         The teacher, and whether the logits of its members are to be kept.
@@ -147,10 +149,17 @@ def check_teacher(teacher, temperature):
         raise TypeError("A store has no logits to give but those it holds.")
     teachers.check_gives_logits(teacher)
     depends = teachers.depends_on_temperature(teacher)
-    if temperature is not None and not depends:
+    if top_k is not None and temperature is None:
+        raise ValueError(
+            "What all but the largest logits have together depends on the "
+            "temperature: top_k takes temperature=..., that of the Distiller. "
+            f"Received: top_k={top_k!r}."
+        )
+    if temperature is not None and not depends and top_k is None:
         raise ValueError(
             "The logits of this teacher serve every temperature; only the "
-            "arithmetic mean of an ensemble is bound to one. Received: "
+            "arithmetic mean of an ensemble, or top_k, is bound to one. "
+            "Received: "
             f"temperature={temperature!r}; leave it out."
         )
     keeps_members = depends and temperature is None
@@ -167,18 +176,19 @@ def check_teacher(teacher, temperature):
     return teacher, keeps_members
 
 
-def fault_of(rows, stored):
-    """What is wrong with logits and what is stored of them.
+def fault_of(rows, is_finite):
+    """What is wrong with logits that are to be stored.
 
     Args:
         rows: float32 array, shape `[batch, ..., num_classes]`.
-        stored: The same as it is stored.
+        is_finite: Boolean array, shape `[batch, ...]`: which of the numbers
+            that would be stored can be used.
 
     Returns:
         None, or a tuple of the position in the batch of the first bad example
         and what is wrong with it.
     """
-    finite = np.isfinite(stored).reshape(len(stored), -1).all(axis=1)
+    finite = is_finite.reshape(len(rows), -1).all(axis=1)
     if finite.all():
         return None
     first = int(np.argmin(finite))

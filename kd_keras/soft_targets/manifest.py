@@ -12,6 +12,8 @@ import re
 import types
 import typing
 
+from kd_keras.soft_targets import codecs
+
 SCHEMA = 1
 FILE = "manifest.json"
 CANARIES_FILE = "canaries.tfrecord"
@@ -106,6 +108,7 @@ class Manifest:
         temperature: The one temperature that the logits hold for; None for
             every one.
         dtype: `"float16"` or `"float32"`.
+        top_k: How many classes are kept of each example; None for all.
         batch_size: How many examples the teacher was given at once.
         num_ranges: Number of ranges.
         ranges: `File`s with consecutive examples, in order.
@@ -123,6 +126,7 @@ class Manifest:
     members: Members | None
     temperature: float | None
     dtype: str
+    top_k: int | None
     batch_size: int
     num_ranges: int
     ranges: tuple[File, ...]
@@ -130,11 +134,19 @@ class Manifest:
     canary_views: tuple[tuple[str, ...], ...]
 
     @property
-    def row_shape(self):
-        """Shape of what is stored of one example."""
+    def codec(self):
+        """How logits are stored, of `codecs`."""
         views = () if self.views is None else (self.views.count,)
+        if self.top_k is not None:
+            return codecs.TopK(
+                self.dtype,
+                views,
+                self.num_classes,
+                self.top_k,
+                self.temperature,
+            )
         members = () if self.members is None else (len(self.members.weights),)
-        return (*views, *members, self.num_classes)
+        return codecs.Dense(self.dtype, (*views, *members), self.num_classes)
 
 
 def range_file(number, count):
@@ -223,6 +235,12 @@ def _check_consistent(manifest, path):
         == sum(file.count for file in manifest.ranges),
         "num_classes": manifest.num_classes == len(manifest.source.class_names),
         "dtype": manifest.dtype in ("float16", "float32"),
+        "top_k": manifest.top_k is None
+        or (
+            0 < manifest.top_k < manifest.num_classes
+            and manifest.members is None
+            and manifest.temperature is not None
+        ),
         "batch_size": manifest.batch_size > 0,
         "views.count": manifest.views is None or manifest.views.count > 0,
         "temperature": manifest.temperature is None or manifest.temperature > 0,

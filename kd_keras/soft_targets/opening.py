@@ -69,7 +69,7 @@ def open_store(
             f"temperature={bound}, expected {temperature}. Store all members "
             "(write without temperature) to use several."
         )
-    layout = records.Layout(manifest.dtype, manifest.row_shape)
+    layout = records.Layout.of(manifest.codec)
     for file in manifest.ranges:
         size = layout.bytes_of_file(file.count, manifest.batch_size)
         _check_file(path, file, size, verify)

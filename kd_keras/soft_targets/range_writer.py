@@ -118,15 +118,16 @@ class RangeWriter:
         folder: `pathlib.Path` for finished files.
         work: `pathlib.Path` on the same disk for unfinished ones.
         compute: `forward.Forward`.
-        layout: `records.Layout`.
+        codec: How logits are stored, of `codecs`.
         batch_size: Examples that the teacher is given at once.
     """
 
-    def __init__(self, folder, work, compute, layout, batch_size):
+    def __init__(self, folder, work, compute, codec, batch_size):
         self._folder = folder
         self._work = work
         self._compute = compute
-        self._layout = layout
+        self._codec = codec
+        self._layout = records.Layout.of(codec)
         self._batch_size = batch_size
 
     def write(self, part, batches, advance):
@@ -191,15 +192,15 @@ class RangeWriter:
 
     def _checked(self, rows, ids):
         """Rows as they are stored; raises if they cannot be."""
-        wanted = self._layout.row_shape
+        wanted = (*self._codec.lead, self._codec.num_classes)
         if rows.shape[1:] != wanted:
             raise ValueError(
                 f"The teacher gives logits of shape {rows.shape[1:]} for each "
                 f"example, and the {wanted[-1]} classes of the data need "
                 f"{wanted}."
             )
-        stored = records.to_stored(rows, self._layout.dtype)
-        fault = forward.fault_of(rows, stored)
+        stored = self._codec.to_stored(rows)
+        fault = forward.fault_of(rows, self._codec.is_finite(stored))
         if fault is not None:
             position, what = fault
             raise ValueError(

@@ -1,7 +1,7 @@
 """The records of a store: blocks of consecutive examples, as raw numbers.
 
 A block is, in little-endian order: the ids of its `n` examples, `int64[n]`;
-their digests, `int64[n]`; their logits, `dtype[n, *row_shape]`. How many
+their digests, `int64[n]`; their logits, `dtype[n, *shape]`. How many
 examples it holds follows from its length. TFRecord files have the checksums.
 """
 
@@ -10,8 +10,6 @@ import math
 
 import numpy as np
 import tensorflow as tf
-
-from kd_keras import ops
 
 # The most examples of a block.
 BLOCK = 256
@@ -24,18 +22,23 @@ class Layout:
     """How the examples of a store are laid out.
 
     Attributes:
-        dtype: `"float16"` or `"float32"`.
-        row_shape: Shape of what is stored of one example, the classes last.
+        dtype: Type of the numbers that are stored of an example.
+        shape: Shape of these.
     """
 
     dtype: str
-    row_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, codec):
+        """The layout of what a codec gives."""
+        return cls(codec.stored_dtype, codec.stored_shape)
 
     @property
     def bytes_per_example(self):
         """Size of an example in a block."""
         size = np.dtype(self.dtype).itemsize
-        return 16 + size * math.prod(self.row_shape)
+        return 16 + size * math.prod(self.shape)
 
     def bytes_of_file(self, count, batch_size):
         """Size of a file with so many examples."""
@@ -50,7 +53,7 @@ class Layout:
         Args:
             ids: int64 array, shape `[n]`.
             digests: int64 array, shape `[n]`.
-            rows: array of the dtype, shape `[n, *row_shape]`.
+            rows: array of the dtype, shape `[n, *shape]`.
         """
         return b"".join(
             [
@@ -90,7 +93,7 @@ class Layout:
             ]
         ids, digests = (tf.io.decode_raw(part, tf.int64) for part in parts[:2])
         rows = tf.io.decode_raw(parts[2], self.dtype)
-        return ids, digests, tf.reshape(rows, [count, *self.row_shape])
+        return ids, digests, tf.reshape(rows, [count, *self.shape])
 
 
 def block_sizes(count, batch_size):
@@ -132,34 +135,3 @@ def digests_of(images):
     array([6865862164135619350])
     """
     return tf.bitcast(tf.fingerprint(images), tf.int64)
-
-
-def to_stored(logits, dtype):
-    """Logits as they are stored.
-
-    float16 has some three digits near any number, so logits are centred: what
-    is added to all logits of an example changes no distribution. float32 keeps
-    every bit.
-
-    Args:
-        logits: float32 array, shape `[..., num_classes]`.
-        dtype: `"float16"` or `"float32"`.
-
-    Returns:
-        Array of the dtype; infinite where float16 ends.
-
-    Example:
-
-    >>> to_stored(np.float32([70001, 70002, 70003]), "float16")
-    array([-1.,  0.,  1.], dtype=float16)
-    """
-    if dtype == "float32":
-        return np.asarray(logits, np.float32)
-    centred = logits - logits.mean(axis=-1, keepdims=True, dtype=np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return centred.astype(np.float16)
-
-
-def from_stored(rows):
-    """Stored logits as float32, or float64 for float64, tensors."""
-    return ops.as_log_space(rows)

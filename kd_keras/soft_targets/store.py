@@ -30,10 +30,14 @@ class SoftTargets(stored_teachers.StoredTeacher):
     """
 
     def __init__(self, path, manifest, temperature):
-        super().__init__(manifest.num_classes, temperature)
+        super().__init__(
+            manifest.num_classes,
+            temperature,
+            is_partial=manifest.top_k is not None,
+        )
         self.path = path
         self.manifest = manifest
-        self._layout = records.Layout(manifest.dtype, manifest.row_shape)
+        self._layout = records.Layout.of(manifest.codec)
 
     def examples(self, source):
         """The examples of a source, each with its soft targets.
@@ -161,7 +165,9 @@ class SoftTargets(stored_teachers.StoredTeacher):
         """
         manifest = self.manifest
         bound = manifest.temperature
-        teacher, keeps_members = forward.check_teacher(teacher, bound)
+        teacher, keeps_members = forward.check_teacher(
+            teacher, bound, manifest.top_k
+        )
         found = fingerprints.fingerprint(teacher, teacher_fingerprint)
         if found != manifest.teacher:
             raise ValueError(
@@ -179,9 +185,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
             bound,
             keeps_members,
         )
-        far = canaries.deviation(
-            compute(tf.constant(images), tf.constant(ids)), rows
-        )
+        logits = compute(tf.constant(images), tf.constant(ids))
+        far = canaries.deviation(manifest.codec, rows, logits)
         if not far <= canaries.tolerance(manifest.dtype):
             raise ValueError(
                 f"The teacher, whose fingerprint is that of the store in "
@@ -201,7 +206,7 @@ class SoftTargets(stored_teachers.StoredTeacher):
 
     def combined(self, rows):
         """Stored rows of a batch as finished logits, a float32 tensor."""
-        logits = ops.as_log_space(rows)
+        logits = self.manifest.codec.from_stored(rows)
         members = self.manifest.members
         if members is None:
             return logits

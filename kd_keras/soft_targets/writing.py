@@ -31,6 +31,7 @@ def write(
     *,
     temperature=None,
     dtype="float16",
+    top_k=None,
     augment=None,
     augment_seed=None,
     num_views=None,
@@ -53,11 +54,15 @@ def write(
             models, a callable.
         source: `kd_keras.datasets.ImageDataset`, as `datasets.load` gives it.
             If its elements hold `id`, an integer scalar, these are the ids.
-        temperature: For the arithmetic mean of an ensemble: the one
-            temperature for which the store will do. Defaults to None: the
-            logits of all members are kept, for every temperature.
+        temperature: For the arithmetic mean of an ensemble, and for `top_k`:
+            the one temperature for which the store will do. Defaults to None:
+            the logits of all members are kept, for every temperature.
         dtype: `"float16"` (centred, some three digits), or `"float32"` (every
             bit). Defaults to `"float16"`.
+        top_k: How many of the largest logits to keep, with their classes, and
+            one number for what the others have together; for one temperature,
+            which must be given. Defaults to None: all logits. See
+            `soft_targets.plan` for what that costs.
         augment: Function `(image, seed)` as of `datasets.batches`, if the
             teacher shall see views of the images. Defaults to None.
         augment_seed: int, with `augment`.
@@ -95,6 +100,7 @@ def write(
         source,
         temperature=temperature,
         dtype=dtype,
+        top_k=top_k,
         views=(augment, augment_seed, num_views),
         num_ranges=num_ranges,
         batch_size=batch_size,
@@ -134,6 +140,7 @@ class Job:
         source: As for `write`.
         temperature: As for `write`.
         dtype: As for `write`.
+        top_k: As for `write`.
         views: Tuple of `augment`, `augment_seed` and `num_views`.
         num_ranges: As for `write`.
         batch_size: As for `write`.
@@ -147,6 +154,7 @@ class Job:
         *,
         temperature,
         dtype,
+        top_k,
         views,
         num_ranges,
         batch_size,
@@ -167,9 +175,18 @@ class Job:
                     f'Argument "{name}" must be a positive int. Received: '
                     f"{number!r}."
                 )
+        if top_k is not None and (
+            type(top_k) is not int or not 0 < top_k < source.num_classes
+        ):
+            raise ValueError(
+                'Argument "top_k" must be an int from 1 to one less than the '
+                f"{source.num_classes} classes. Received: {top_k!r}."
+            )
         if temperature is not None:
             temperature = ops.check_temperature(temperature)
-        teacher, keeps_members = forward.check_teacher(teacher, temperature)
+        teacher, keeps_members = forward.check_teacher(
+            teacher, temperature, top_k
+        )
         self.source = source
         self._views = forward.Views(
             *views, source.dataset.element_spec["image"]
@@ -195,13 +212,15 @@ class Job:
             members=members,
             temperature=temperature,
             dtype=dtype,
+            top_k=top_k,
             batch_size=batch_size,
             num_ranges=len(self.ranges),
             ranges=(),
             canaries=None,
             canary_views=(),
         )
-        self._layout = records.Layout(dtype, self._manifest.row_shape)
+        self._codec = self._manifest.codec
+        self._layout = records.Layout.of(self._codec)
 
     @property
     def identity(self):
@@ -246,7 +265,7 @@ class Job:
     def writer(self, folder, work):
         """The `range_writer.RangeWriter` for these two folders."""
         return range_writer.RangeWriter(
-            folder, work, self._compute, self._layout, self.batch_size
+            folder, work, self._compute, self._codec, self.batch_size
         )
 
     def finish(self, run):
@@ -297,9 +316,8 @@ class Job:
             lambda position, example: range_writer.needed(example, position)
         )
         ids, images = next(pairs.batch(count).as_numpy_iterator())
-        rows = records.to_stored(
-            self._compute(tf.constant(images), tf.constant(ids)),
-            self._layout.dtype,
+        rows = self._codec.to_stored(
+            self._compute(tf.constant(images), tf.constant(ids))
         )
         path = run.path / manifest_lib.CANARIES_FILE
         size = canaries.write(path, self._layout, ids, images, rows)

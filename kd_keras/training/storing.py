@@ -24,9 +24,10 @@ class StoreConfig:
         split: Split in TFDS' notation.
         image_size: Height and width to resize images to; None for as they are.
         mean: `"arithmetic"` or `"geometric"`, of several teachers.
-        temperature: The only temperature of an arithmetic mean; None to keep
-            the logits of all members.
+        temperature: The only temperature of an arithmetic mean, or of
+            `top_k`; None to keep all logits of all members.
         dtype: `"float16"` or `"float32"`.
+        top_k: How many of the largest logits to keep; None for all.
         num_views: Views of each image; None for the images as they are.
         max_shift: Pixels by which the views are shifted at most.
         augment_seed: Seed of the views.
@@ -42,6 +43,7 @@ class StoreConfig:
     mean: str = "arithmetic"
     temperature: float | None = None
     dtype: str = "float16"
+    top_k: int | None = None
     num_views: int | None = None
     max_shift: int = 2
     augment_seed: int = 0
@@ -74,6 +76,7 @@ def make_store_job(config):
         source,
         temperature=config.temperature,
         dtype=config.dtype,
+        top_k=config.top_k,
         views=views,
         num_ranges=config.num_ranges,
         batch_size=config.batch_size,
