@@ -102,7 +102,7 @@ class CacheScriptTest(tf.test.TestCase):
         output = f"--output_dir={self.folder / 'nothing'}"
         for args, message in (
             ((output,), "flag --teacher"),
-            ((self.flags[0],), "flag --output_dir"),
+            ((self.flags[0],), "--output_dir=DIR is missing"),
             ((self.flags[0], output, "--num_rangez=3"), "num_ranges"),
             ((self.flags[0], output, "stray"), "stray"),
             (("--teacher=no.keras", output), "There is no teacher at no.keras"),
@@ -126,6 +126,18 @@ class CacheScriptTest(tf.test.TestCase):
             self.assertEqual(code, 1, said)
             self.assertIn(message, said)
             self.assertNotIn("Traceback", said)
+
+    def test_plan(self):
+        code, said = self.program(*self.flags, "--plan", "--temperature=20")
+        self.assertEqual(code, 0, said)
+        for text in (
+            "| 5 ",
+            "| 20 ",
+            "KL lost",
+            "Measured on 1000 of 1297",
+            "Recommended: all logits, float16 (0.0 MB)",
+        ):
+            self.assertIn(text, said)
 
     def test_help(self):
         _, said = self.program("--help")

@@ -9,7 +9,19 @@ temperature, so that one store serves every temperature.
 from kd_keras.soft_targets.auditing import Audit
 from kd_keras.soft_targets.auditing import audit
 from kd_keras.soft_targets.opening import open_store
+from kd_keras.soft_targets.planning import Option
+from kd_keras.soft_targets.planning import Plan
+from kd_keras.soft_targets.planning import plan
 from kd_keras.soft_targets.store import SoftTargets
 from kd_keras.soft_targets.writing import write
 
-__all__ = ["Audit", "SoftTargets", "audit", "open_store", "write"]
+__all__ = [
+    "Audit",
+    "Option",
+    "Plan",
+    "SoftTargets",
+    "audit",
+    "open_store",
+    "plan",
+    "write",
+]

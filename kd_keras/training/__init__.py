@@ -4,6 +4,7 @@ from kd_keras.training.config import DistillConfig
 from kd_keras.training.distillation import run_distillation
 from kd_keras.training.storing import StoreConfig
 from kd_keras.training.storing import audit_soft_targets
+from kd_keras.training.storing import plan_soft_targets
 from kd_keras.training.storing import store_soft_targets
 from kd_keras.training.summary import ARMS
 from kd_keras.training.summary import summarise
@@ -13,6 +14,7 @@ __all__ = [
     "DistillConfig",
     "StoreConfig",
     "audit_soft_targets",
+    "plan_soft_targets",
     "run_distillation",
     "store_soft_targets",
     "summarise",

@@ -60,12 +60,7 @@ def make_store_job(config):
     Returns:
         `soft_targets.writing.Job`.
     """
-    source = datasets.load(
-        config.dataset,
-        config.split,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-    )
+    source = _open_source(config)
     teacher = _load(config.teachers, config.mean)
     views = (None, None, None)
     if config.num_views is not None:
@@ -113,6 +108,27 @@ def store_soft_targets(
     )
 
 
+def plan_soft_targets(config):
+    """Measures what ways of storing would cost and lose.
+
+    Args:
+        config: A `StoreConfig`. Its `temperature` is tried besides 1 and 4,
+            its `top_k` instead of a row of them.
+
+    Returns:
+        `soft_targets.Plan`.
+    """
+    temperatures = {1.0, 4.0, config.temperature or 4.0}
+    ks = [config.top_k] if config.top_k else [1, 2, 5, 10, 50, 100]
+    return soft_targets.plan(
+        _load(config.teachers, config.mean),
+        _open_source(config),
+        temperatures=sorted(temperatures),
+        ks=ks,
+        batch_size=config.batch_size,
+    )
+
+
 def audit_soft_targets(
     path,
     teacher_paths,
@@ -155,6 +171,15 @@ def audit_soft_targets(
         augment = datasets.random_shift(max_shift)
     teacher = _load(teacher_paths, mean)
     return soft_targets.audit(store, teacher, source, augment=augment, **kwargs)
+
+
+def _open_source(config):
+    return datasets.load(
+        config.dataset,
+        config.split,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+    )
 
 
 def _load(paths, mean):

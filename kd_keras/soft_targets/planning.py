@@ -1,0 +1,252 @@
+"""What each way of storing would cost, measured on a sample."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import comparison
+from kd_keras import ops
+from kd_keras.soft_targets import codecs
+from kd_keras.soft_targets import forward
+from kd_keras.soft_targets import range_writer
+from kd_keras.soft_targets import writing
+
+# Ids and digests.
+_BYTES_BESIDES = 16
+# A store of all logits of at most this many bytes is cheap.
+CHEAP_BYTES = 2**32
+# How much of the soft targets a cheaper store may lose, in nats.
+MAX_LOSS = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One way of storing, at one temperature.
+
+    Attributes:
+        top_k: How many logits are kept; None for all.
+        dtype: `"float16"` or `"float32"`.
+        temperature: The temperature in use.
+        bytes_per_example: Ids and digests included.
+        retained_mass: Mean probability, at that temperature, of the classes
+            that are kept by themselves.
+        least_mass: The same of the example for which it is least.
+        kl_lost: Mean KL divergence, in nats, of what is stored from what the
+            teacher says, if nothing is known of the classes in the bucket.
+    """
+
+    top_k: int | None
+    dtype: str
+    temperature: float
+    bytes_per_example: int
+    retained_mass: float
+    least_mass: float
+    kl_lost: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a sample of the data says of each way of storing.
+
+    Attributes:
+        options: List of `Option`.
+        recommended: One of them.
+        num_examples: Examples of the whole source.
+        num_sampled: Examples of the sample.
+    """
+
+    options: list
+    recommended: Option
+    num_examples: int
+    num_sampled: int
+
+    def __str__(self):
+        header = [
+            "k",
+            "dtype",
+            "T",
+            "bytes/example",
+            "total MB",
+            "retained mass",
+            "least",
+            "KL lost (nats)",
+        ]
+        table = [
+            [
+                "all" if option.top_k is None else str(option.top_k),
+                option.dtype,
+                f"{option.temperature:g}",
+                f"{option.bytes_per_example:,}",
+                f"{self._total(option) / 1e6:,.1f}",
+                f"{option.retained_mass:.4f}",
+                f"{option.least_mass:.4f}",
+                f"{option.kl_lost:.1e}",
+            ]
+            for option in self.options
+        ]
+        best = self.recommended
+        kept = "all logits" if best.top_k is None else f"top_k={best.top_k}"
+        return (
+            f"{comparison.format_table(header, table)}\n\n"
+            f"Measured on {self.num_sampled} of {self.num_examples} examples. "
+            "KL lost: of what is stored from what the teacher says, for who "
+            "knows nothing of the classes that are left out.\n"
+            f"Recommended: {kept}, {best.dtype} "
+            f"({self._total(best) / 1e6:,.1f} MB)"
+            + (
+                ", good for every temperature."
+                if best.top_k is None
+                else f", for T = {best.temperature:g} alone."
+            )
+        )
+
+    def _total(self, option):
+        return option.bytes_per_example * self.num_examples
+
+
+def plan(
+    teacher,
+    source,
+    *,
+    temperatures=(1.0, 4.0),
+    ks=(5, 10, 50, 100),
+    dtypes=("float16", "float32"),
+    num_examples=1000,
+    batch_size=256,
+):
+    """Measures what each way of storing would cost and lose.
+
+    All logits in float16 are recommended where they take 4 GiB at most.
+    Otherwise, what takes least of that which loses no more than 0.001 nats at
+    the first of the temperatures.
+
+    Args:
+        teacher: Anything that is a teacher.
+        source: `kd_keras.datasets.ImageDataset`.
+        temperatures: The temperatures of interest. Defaults to 1 and 4.
+        ks: Numbers of logits to keep; those of the number of classes and above
+            are left out. Defaults to 5, 10, 50 and 100.
+        dtypes: `"float16"`, `"float32"`. Defaults to both.
+        num_examples: How many examples to give to the teacher, evenly spread
+            over the source. Defaults to 1000.
+        batch_size: How many at once. Defaults to 256.
+
+    Returns:
+        `Plan`; its `str` is a table.
+
+    Raises:
+        TypeError: If `source` is no `ImageDataset`, `teacher` no teacher.
+        ValueError: If a number is out of range, or the teacher gives NaN,
+            infinite logits, or other classes than the source has.
+
+    Example:
+
+    >>> digits = kd_keras.datasets.load("digits", "train[:100]")
+    >>> teacher = kd_keras.models.mlp((8, 8, 1), 10, (16,))
+    >>> plan = kd_keras.soft_targets.plan(teacher, digits, ks=[5])
+    >>> plan.recommended.top_k, plan.recommended.bytes_per_example
+    (None, 36)
+    """
+    writing.check_source(source)
+    temperatures = [ops.check_temperature(t) for t in temperatures]
+    for name, numbers in (
+        ("ks", ks),
+        ("num_examples", [num_examples]),
+        ("batch_size", [batch_size]),
+    ):
+        for number in numbers:
+            if type(number) is not int or number < 1:
+                raise ValueError(
+                    f'Argument "{name}" takes positive ints. Received: '
+                    f"{number!r}."
+                )
+    if not temperatures:
+        raise ValueError('Argument "temperatures" names none.')
+    views = forward.Views(None, None, None, None)
+    options = []
+    for temperature in temperatures:
+        logits = _sampled_logits(
+            teacher, source, views, temperature, num_examples, batch_size
+        )
+        for dtype in dtypes:
+            dense = codecs.Dense(dtype, (), source.num_classes)
+            options.append(_option(dense, None, temperature, logits))
+            for k in sorted(set(ks)):
+                if k < source.num_classes:
+                    codec = codecs.TopK(
+                        dtype, (), source.num_classes, k, temperature
+                    )
+                    options.append(_option(codec, k, temperature, logits))
+    return Plan(
+        options=options,
+        recommended=_recommended(options, source.num_examples),
+        num_examples=source.num_examples,
+        num_sampled=len(logits),
+    )
+
+
+def _sampled_logits(
+    teacher, source, views, temperature, num_examples, batch_size
+):
+    """Logits of a sample, of an ensemble those for the temperature."""
+    # `top_k` only says that a temperature is welcome.
+    teacher, _ = forward.check_teacher(teacher, temperature, top_k=1)
+    compute = forward.Forward(teacher, views, temperature, False)
+    stride = max(source.num_examples // num_examples, 1)
+    sample = source.dataset.enumerate().filter(lambda i, _: i % stride == 0)
+    pairs = sample.map(lambda i, e: range_writer.needed(e, i))
+    rows = []
+    for ids, images in pairs.take(num_examples).batch(batch_size):
+        rows.append(compute(images, ids))
+    logits = np.concatenate(rows)
+    if logits.shape[1:] != (source.num_classes,):
+        raise ValueError(
+            f"The teacher gives logits of shape {logits.shape[1:]} for each "
+            f"example, and the data has {source.num_classes} classes."
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("The teacher gives logits that are NaN or infinite.")
+    return logits
+
+
+def _option(codec, k, temperature, logits):
+    rows = codec.to_stored(logits)
+    stored = np.float64(codec.from_stored(tf.constant(rows)).numpy())
+    log_probs = _log_softmax(np.float64(logits) / temperature)
+    probs = np.exp(log_probs)
+    if k is None:
+        mass = np.ones(len(logits))
+        stored_log_probs = _log_softmax(stored / temperature)
+    else:
+        is_kept = np.isfinite(stored)
+        mass = np.where(is_kept, probs, 0.0).sum(axis=-1)
+        rest = 1 - np.exp(stored / temperature).sum(axis=-1, keepdims=True)
+        even = np.log(np.maximum(rest, 1e-12) / (logits.shape[-1] - k))
+        stored_log_probs = np.where(is_kept, stored / temperature, even)
+    lost = (probs * (log_probs - stored_log_probs)).sum(axis=-1)
+    words = int(np.prod(codec.stored_shape))
+    return Option(
+        top_k=k,
+        dtype=codec.dtype,
+        temperature=temperature,
+        bytes_per_example=_BYTES_BESIDES
+        + words * np.dtype(codec.stored_dtype).itemsize,
+        retained_mass=float(mass.mean()),
+        least_mass=float(mass.min()),
+        kl_lost=max(float(lost.mean()), 0.0),
+    )
+
+
+def _recommended(options, num_examples):
+    first = options[0].temperature
+    here = [o for o in options if o.temperature == first]
+    dense = next(o for o in here if o.top_k is None)
+    if dense.bytes_per_example * num_examples <= CHEAP_BYTES:
+        return dense
+    good = [o for o in here if o.kl_lost <= MAX_LOSS] or [dense]
+    return min(good, key=lambda o: (o.bytes_per_example, o.kl_lost))
+
+
+def _log_softmax(logits):
+    return tf.nn.log_softmax(tf.constant(logits, tf.float64)).numpy()
