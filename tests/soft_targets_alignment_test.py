@@ -47,6 +47,7 @@ class AlignmentTest(tf.test.TestCase, parameterized.TestCase):
                 batch_size=rng.choice([1, 5, 16, 40, 256]),
             )
             cls.stores.append(soft_targets.open_store(path))
+        cls.datasets = [store.examples(cls.source) for store in cls.stores]
 
     def assert_own(self, images, logits):
         """Images as uint8, or as float32 in [0, 1]."""
@@ -85,8 +86,8 @@ class AlignmentTest(tf.test.TestCase, parameterized.TestCase):
     def test_any_pipeline(self):
         rng = random.Random(0)
         num_checked = 0
-        for _ in range(140):
-            dataset = rng.choice(self.stores).examples(self.source)
+        for _ in range(160):
+            dataset = rng.choice(self.datasets)
             for _ in range(rng.randint(0, 4)):
                 dataset = self.changed(dataset, rng)
             for batch in dataset.batch(rng.randint(1, 50)).as_numpy_iterator():
@@ -96,7 +97,7 @@ class AlignmentTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_any_batches(self):
         rng = random.Random(1)
-        for _ in range(60):
+        for _ in range(40):
             whole = rng.random() < 0.5
             data = rng.choice(self.stores).batches(
                 self.source,
@@ -134,12 +135,9 @@ class AlignmentTest(tf.test.TestCase, parameterized.TestCase):
                 dataset=source.dataset.filter(lambda e: True),
                 num_examples=NUM_EXAMPLES,
             )
-            for store in self.stores[:3]:
+            for store in self.stores[:2]:
                 with self.assertRaises(tf.errors.InvalidArgumentError):
-                    for _ in store.examples(source).batch(20):
-                        pass
-                with self.assertRaises(tf.errors.InvalidArgumentError):
-                    for _ in store.batches(source, 20, shuffle_seed=0):
+                    for _ in store.batches(source, 20, cache=False):
                         pass
 
     def test_other_order_is_refused_at_the_first_example(self):
