@@ -151,6 +151,17 @@ class AlignmentTest(tf.test.TestCase, parameterized.TestCase):
         ):
             next(iterator)
 
+    def test_other_ids(self):
+        # Of the same pixels: views are drawn by the id.
+        ids = self.ids.copy()
+        ids[50] += 1
+        source = stored_targets.source(self.images, ids)
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError, f"{ids[50]}"
+        ):
+            for _ in self.stores[0].examples(source):
+                pass
+
     def test_other_pixels(self):
         for position in (0, 50, NUM_EXAMPLES - 1):
             images = self.images.copy()
