@@ -10,8 +10,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from kd_keras.datasets import batches
-from kd_keras.datasets import batching
 from kd_keras.datasets import hide_labels
+from kd_keras.datasets import memory
 from kd_keras.datasets import order
 from tests import sources
 
@@ -150,8 +150,8 @@ class BatchesTest(tf.test.TestCase, parameterized.TestCase):
             tf.py_function(lambda: reads.append(1), [], [])
             return example
 
-        chunk, batching._CHUNK = batching._CHUNK, 3
-        self.addCleanup(setattr, batching, "_CHUNK", chunk)
+        chunk, memory._CHUNK = memory._CHUNK, 3
+        self.addCleanup(setattr, memory, "_CHUNK", chunk)
         dataset = batches(examples().map(note), 2, shuffle_seed=0, epoch=0)
         found = [labels(dataset) for _ in range(3)]
         self.assertLen(reads, 10)
