@@ -38,7 +38,7 @@ LAYERS = (
     ),
     ("arguments", "callbacks", "distiller", "loops", "objective"),
     ("training",),
-    ("experiments",),
+    ("benchmarks", "experiments"),
     ("reports",),
 )
 # Above them all, in this order: the public names, then the programs.

@@ -1,0 +1,80 @@
+r"""Times what things cost beside their alternatives, and prints the ratios.
+
+All in one process, in turn, medians of several rounds. Ends with status 1 if a
+ratio misses its limit. On an idle machine:
+
+  python -m scripts.benchmark --dataset=mnist
+"""
+
+import json
+import platform
+import sys
+
+from absl import app
+from absl import flags
+
+from scripts import program
+
+flags.adopt_module_key_flags(program)
+
+_DATASET = flags.DEFINE_string(
+    "dataset", "digits", "Name of a TFDS image-classification set."
+)
+_SPLIT = flags.DEFINE_string("split", "train", "Split, in TFDS' notation.")
+_ENSEMBLE_SPLIT = flags.DEFINE_string(
+    "ensemble_split", "train[:10%]", "Split for distilling an ensemble."
+)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 7, "Rounds of each comparison.", lower_bound=1
+)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", 20, "Epochs for which an ensemble is distilled.", lower_bound=1
+)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+
+
+def main(argv):
+    """Runs the comparisons and prints their table."""
+    program.run("benchmark", argv, _benchmark)
+
+
+def _benchmark():
+    import pathlib
+
+    import keras
+    import tensorflow as tf
+
+    from kd_keras import runs
+    from kd_keras.benchmarks import rounds
+    from kd_keras.benchmarks import stored_targets
+
+    ratios = stored_targets.run(
+        _DATASET.value,
+        program.DATA_DIR.value,
+        _SPLIT.value,
+        _ENSEMBLE_SPLIT.value,
+        num_rounds=_ROUNDS.value,
+        num_epochs=_EPOCHS.value,
+        report=lambda name: print(f"... {name}", file=sys.stderr, flush=True),
+    )
+    print(rounds.table(ratios))
+    print(
+        f"\n{_DATASET.value} {_SPLIT.value}, {platform.machine()}, TensorFlow "
+        f"{tf.__version__}, Keras {keras.__version__}, rounds: {_ROUNDS.value}"
+    )
+    if _OUTPUT.value:
+        runs.write_json(
+            pathlib.Path(_OUTPUT.value),
+            json.loads(json.dumps([vars(ratio) for ratio in ratios])),
+        )
+    if not all(ratio.holds for ratio in ratios):
+        sys.exit(1)
+
+
+def run():
+    """Entry point of the installed command."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()
