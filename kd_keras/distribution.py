@@ -277,12 +277,25 @@ def check_tf_config(value):
             f"TF_CONFIG does not describe a worker of a cluster: {error!r}. "
             f"Received: {value}.{example}"
         ) from None
+    if kind in ("ps", "evaluator"):
+        raise ValueError(
+            f"TF_CONFIG makes this task one of type {kind!r}, and Keras 3 has "
+            "none: its `fit` does not run under ParameterServerStrategy. Name "
+            f"workers only. Received: {value}.{example}"
+        )
     if not 0 <= index < len(addresses):
         raise ValueError(
             f"TF_CONFIG gives this task the index {index}, and there are "
             f"{len(addresses)} of type {kind!r}, counted from 0. "
             f"Received: {value}.{example}"
         )
+    for address in addresses:
+        host, _, port = str(address).rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(
+                f"TF_CONFIG must name each worker as HOST:PORT. Received: "
+                f"{address!r} in {value}.{example}"
+            )
 
 
 def _divide_cpu(name, number):

@@ -121,6 +121,13 @@ def check_optimizer(model):
         return
     strategy = model.distribute_strategy
     if not _are_of(strategy, optimizer.variables):
+        no_scope = not tf.distribute.has_strategy()
+        if no_scope and strategy is tf.distribute.get_strategy():
+            raise ValueError(
+                "The optimizer was made in the scope of a strategy, and the "
+                "Distiller outside of any, so that it would train on one "
+                "device. Make student and Distiller in that scope, too."
+            )
         raise ValueError(
             "The optimizer was made outside of the scope of "
             f"{_name(strategy)}, in which the Distiller was built. Make it "

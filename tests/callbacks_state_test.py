@@ -200,6 +200,10 @@ class RefusalTest(tf.test.TestCase, parameterized.TestCase):
             self.fit()
         self.assertFalse(zipfile.is_zipfile(path))
 
+    def test_no_path(self):
+        with self.assertRaisesRegex(ValueError, "must name a file"):
+            callbacks.TrainingState("")
+
     def test_path(self):
         self.folder = os.path.join(self.folder, "new", "run_1.npz")
         self.fit()

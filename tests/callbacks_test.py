@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from kd_keras import callbacks
+from kd_keras.callbacks import state_file
 from tests import reference
 from tests import resumable_runs
 from tests import sources
@@ -198,6 +199,19 @@ class EndTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(history.history, expected.history)
         for one, other in zip(longer.weights, at_once.weights, strict=True):
             self.assertAllEqual(one, other)
+
+    def test_fewer_epochs(self):
+        self.fit(epochs=3)
+        with self.assertRaisesRegex(ValueError, "after 3 epochs, .* train 2"):
+            self.fit(epochs=2)
+
+    def test_other_replicas_are_warned_of(self):
+        self.fit(epochs=2)
+        path = os.path.join(self.folder, "training_state.npz")
+        state = state_file.read(path)
+        state_file.write(path, {**state, "replicas": 2})
+        with self.assertWarnsRegex(UserWarning, "saved by 2 replicas"):
+            self.fit(epochs=3)
 
     def test_the_next_fit_starts_at_the_beginning(self):
         self.fit(epochs=2)

@@ -112,6 +112,16 @@ class MakeStrategyTest(parameterized.TestCase, tf.test.TestCase):
             ' "task": {"type": "worker", "index": 2}}',
             "the index 2, and there are 2",
         ),
+        (
+            '{"cluster": {"worker": ["a:1", "localhost"]},'
+            ' "task": {"type": "worker", "index": 0}}',
+            "as HOST:PORT. Received: 'localhost'",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]},'
+            ' "task": {"type": "ps", "index": 0}}',
+            "ParameterServerStrategy",
+        ),
     )
     def test_tf_config_is_checked(self, value, text):
         environment = {} if value is None else {"TF_CONFIG": value}

@@ -324,6 +324,9 @@ def refusals(strategy):
     expect("distiller outside", lambda: kd_keras.Distiller(student=inside))
     everything = reference.compiled(outside, reference.mlp(1))
     with strategy.scope():
+        everything.compile("sgd", reference.from_logits())
+    expect("optimizer inside", lambda: everything.fit(x, y, verbose=0))
+    with strategy.scope():
         expect("all outside", lambda: everything.fit(x, y, verbose=0))
         expect("evaluated", lambda: everything.evaluate(x, y, verbose=0))
         expect("predicted", lambda: everything.predict(x, verbose=0))

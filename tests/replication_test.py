@@ -142,6 +142,7 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
             ("evaluated", "This is the scope of MirroredStrategy"),
             ("predicted", "This is the scope of MirroredStrategy"),
             ("on a batch", "This is the scope of MirroredStrategy"),
+            ("optimizer inside", "The optimizer was made in the scope of a"),
             ("its data", "The data was distributed by a strategy"),
             ("strings", "The data holds strings at [0]['id']"),
             ("optimizer outside", "The optimizer was made outside"),

@@ -1,14 +1,15 @@
 """A training that can be broken off at any moment and taken up again."""
 
-import json
 import os
 import re
+import warnings
 
 import keras
 import tensorflow as tf
 
 from kd_keras import distribution
 from kd_keras import keras_hooks
+from kd_keras.callbacks import configuration
 from kd_keras.callbacks import state_file
 
 # What a callback of Keras remembers from epoch to epoch. All of it is public,
@@ -36,7 +37,8 @@ class TrainingState(keras.callbacks.Callback):
     bit, if the order of its data is a function of the epoch, too (see
     `EpochCounter`). A run that has ended, early or not, does nothing more:
     remove the file to train again. With more `epochs` than it had, a run that
-    has not stopped early goes on from where it ended.
+    has not stopped early goes on from where it ended: with `use_ema`, as in
+    Keras, from the averages, which the end has put in place of the weights.
 
     The file is written beside and renamed, so that what is loaded is always
     whole. With several workers the first one writes and all read: the path must
@@ -63,9 +65,10 @@ class TrainingState(keras.callbacks.Callback):
 
     Raises:
         TypeError: If `config` is nothing of JSON.
-        ValueError: When training begins: if the model is not built, the file
-            is damaged, or what it holds is of another configuration, other
-            callbacks or other variables; it names the first that differs.
+        ValueError: If `path` is empty. When training begins: if the model is
+            not built, the file is damaged, or what it holds is of another
+            configuration, other callbacks or other variables, naming the
+            first that differs, or of more epochs than `fit` is to train.
 
     Example:
 
@@ -85,10 +88,14 @@ class TrainingState(keras.callbacks.Callback):
     def __init__(self, path, config=None):
         super().__init__()
         path = os.fspath(path)
+        if not path:
+            raise ValueError(
+                "`path` must name a file or directory. Received: ''"
+            )
         if not path.endswith(".npz"):
             path = os.path.join(path, "training_state.npz")
         self.path = path
-        self._config = _plain(config)
+        self._config = configuration.plain(config)
         self._watched = []
         self._saved = None
         self._next_epoch = None
@@ -121,12 +128,13 @@ class TrainingState(keras.callbacks.Callback):
         self._check_all_workers()
         if self._saved is None:
             return
-        _check_same("config", self._saved["config"], self._config)
-        _check_same(
+        configuration.check_same("config", self._saved["config"], self._config)
+        configuration.check_same(
             "callbacks",
             [state["class"] for state in self._saved["callbacks"]],
             [type(callback).__name__ for callback in self._watched],
         )
+        self._check_scale()
         self._restore_variables()
         epoch = self._saved["epoch"]
         if self._saved["stopped"]:
@@ -158,6 +166,23 @@ class TrainingState(keras.callbacks.Callback):
             self._restore_variables()
             self._restore_callbacks()
         keras_hooks.start_at_epoch(self.model, None)
+
+    def _check_scale(self):
+        """Raises if more was trained than is wanted; warns of other devices."""
+        epoch, epochs = self._saved["epoch"], self.params.get("epochs")
+        if epochs is not None and epoch > epochs:
+            raise ValueError(
+                f"{self.path} was saved after {epoch} epochs, and `fit` is to "
+                f"train {epochs}. Give at least as many, or another path."
+            )
+        found = self._saved["replicas"]
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        if found != replicas:
+            warnings.warn(
+                f"{self.path} was saved by {found} replicas, and is taken up "
+                f"by {replicas}. Each draws random numbers of its own, so "
+                "that dropout differs from a run that was not broken off."
+            )
 
     def _check_all_workers(self):
         """Raises if another worker would start at another epoch."""
@@ -208,6 +233,7 @@ class TrainingState(keras.callbacks.Callback):
             self.path,
             {
                 "epoch": self._next_epoch,
+                "replicas": self.model.distribute_strategy.num_replicas_in_sync,
                 "finished": finished,
                 "stopped": finished and bool(self.model.stop_training),
                 "config": self._config,
@@ -252,7 +278,7 @@ class TrainingState(keras.callbacks.Callback):
 
     def _restore_variables(self):
         variables = self._variables()
-        _check_same(
+        configuration.check_same(
             "variables",
             [saved["variable"] for saved in self._saved["variables"]],
             [name for _, name in variables],
@@ -337,46 +363,3 @@ def _first_replica(strategy):
 
 def _is_same(one, other):
     return one.tobytes() == other.tobytes()
-
-
-def _plain(config):
-    """A configuration as JSON gives it back."""
-    try:
-        return json.loads(json.dumps(config))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            "`config` must be None or of JSON: dicts with string keys, lists, "
-            f"numbers, strings. Received: {config!r} ({error})."
-        ) from None
-
-
-def _check_same(field, found, expected):
-    """Raises for the first difference, named by its dotted path."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in [*expected, *(key for key in found if key not in expected)]:
-            _check_same(
-                f"{field}.{key}",
-                found.get(key, _MISSING),
-                expected.get(key, _MISSING),
-            )
-    elif isinstance(found, list) and isinstance(expected, list):
-        for i in range(max(len(found), len(expected))):
-            _check_same(
-                f"{field}[{i}]",
-                found[i] if i < len(found) else _MISSING,
-                expected[i] if i < len(expected) else _MISSING,
-            )
-    elif repr(found) != repr(expected):
-        raise ValueError(
-            f"The training state was saved by another run: `{field}` differs. "
-            f"Found: {found!r}. Expected: {expected!r}. Start the run as it "
-            "was started, or give this one another path."
-        )
-
-
-class _Missing:
-    def __repr__(self):
-        return "nothing"
-
-
-_MISSING = _Missing()
