@@ -9,7 +9,7 @@ import tensorflow as tf
 from kd_keras import distribution
 from kd_keras import keras_hooks
 from kd_keras import model_checks
-from kd_keras import replication
+from kd_keras import replica_checks
 from kd_keras import teachers
 
 # What `tf.compat.v1.get_seed` gives while no global seed is set.
@@ -154,7 +154,10 @@ def check_class_weight(distiller, class_weight, sample_weight):
 
 def check_compiled(distiller):
     """Raises or warns if what `compile` was given does not fit."""
-    replication.check_optimizer(distiller)
+    replica_checks.check_optimizer(distiller)
+    replica_checks.check_reductions(
+        distiller.distribute_strategy, [distiller.loss, distiller.soft_loss]
+    )
     hard = keras_hooks.compiled_loss(distiller)
     if hard is None and distiller.soft_weight < 1:
         raise ValueError(

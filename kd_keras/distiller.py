@@ -15,6 +15,7 @@ from kd_keras import losses
 from kd_keras import model_checks
 from kd_keras import objective
 from kd_keras import precision
+from kd_keras import replica_checks
 from kd_keras import replication
 from kd_keras import stored_teachers
 from kd_keras import teachers
@@ -127,7 +128,7 @@ class Distiller(
                 "`student` must be a keras.Model that gives logits. "
                 f"Received: {student!r} of type {type(student).__name__}"
             )
-        replication.check_student(student)
+        replica_checks.check_student(student)
         # Inputs are cast by the student, and the policy only decides whether
         # `compile` adds loss scaling: as the student's layers need it.
         super().__init__(name=name, dtype=_policy(student), autocast=False)
@@ -247,7 +248,7 @@ class Distiller(
         self._note_inputs(batch.x)
         variables = self.trainable_variables
         if variables:
-            gradients = replication.overflow_together(
+            gradients = replication.summed_as_one(
                 self.optimizer, tape.gradient(loss, variables)
             )
             self.optimizer.apply_gradients(

@@ -272,6 +272,8 @@ def check_tf_config(value):
         cluster, task = config["cluster"], config["task"]
         kind, index = task["type"], int(task["index"])
         addresses = cluster[kind]
+        if not isinstance(addresses, list):
+            raise TypeError(f"{kind!r} is no list of addresses")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"TF_CONFIG does not describe a worker of a cluster: {error!r}. "
@@ -291,7 +293,8 @@ def check_tf_config(value):
         )
     for address in addresses:
         host, _, port = str(address).rpartition(":")
-        if not host or not port.isdigit():
+        is_one_host = ":" not in host or host.startswith("[")
+        if not host or not port.isdigit() or not is_one_host:
             raise ValueError(
                 f"TF_CONFIG must name each worker as HOST:PORT. Received: "
                 f"{address!r} in {value}.{example}"

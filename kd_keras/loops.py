@@ -12,8 +12,9 @@ from kd_keras import callbacks as callbacks_lib
 from kd_keras import distribution
 from kd_keras import keras_hooks
 from kd_keras import objective
-from kd_keras import replication
+from kd_keras import replica_checks
 from kd_keras import value_checks
+from kd_keras import worker_callbacks
 
 
 class CheckedLoops:
@@ -107,6 +108,9 @@ class CheckedLoops:
         self._let_build("training")
         with (
             self._phase("training"),
+            worker_callbacks.only_chief_writes(
+                self.distribute_strategy, callbacks
+            ),
             value_checks.checked_first(callbacks, checks) as callbacks,
         ):
             return super().fit(
@@ -252,7 +256,7 @@ class CheckedLoops:
 
     def _prepared(self, data):
         """Data that is ready for the strategy, if the Distiller is."""
-        replication.check_ready(self, data)
+        replica_checks.check_ready(self, data)
         return distribution.prepare_input(data, self.distribute_strategy)
 
     def _plain_data(self, data):

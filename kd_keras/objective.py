@@ -358,7 +358,10 @@ def _seen_of_replica(distiller, batch, training):
     if not training or tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return {}
     if not any(
+        # Frozen it computes no mean, synchronised it has that of all.
         isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not layer.synchronized
         for layer in keras_hooks.layers_of(distiller.student)
     ):
         return {}

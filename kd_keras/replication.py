@@ -10,8 +10,6 @@ import functools
 import keras
 import tensorflow as tf
 
-from kd_keras import distribution
-
 
 class ReplicatedSteps:
     """Makes the steps of a `keras.Model` that runs on several replicas.
@@ -39,121 +37,6 @@ class ReplicatedSteps:
         return self.test_function
 
 
-def check_student(student):
-    """Raises if a student was built in another scope than this one.
-
-    Args:
-        student: A `keras.Model`, whose variables, if it has any yet, must be
-            of the current strategy.
-
-    Raises:
-        ValueError: If they are not.
-    """
-    strategy = tf.distribute.get_strategy()
-    if not _are_of(strategy, student.variables):
-        where = (
-            f"inside the scope of {_name(strategy)}"
-            if tf.distribute.has_strategy()
-            else "outside of any strategy's scope"
-        )
-        raise ValueError(
-            f"The Distiller is made {where}, and the student was not, so that "
-            "they would not train together. Make both in the same one: with "
-            "strategy.scope(): student = ...; distiller = Distiller(...)."
-        )
-
-
-def check_ready(model, data=None):
-    """Raises if a model cannot run on the devices that it is asked to.
-
-    Args:
-        model: A `keras.Model` that is about to train, evaluate or predict.
-        data: The data, if it may be that of a strategy.
-
-    Raises:
-        ValueError: If the model was built outside the scope in which it is
-            used, the data is that of another strategy, or the step is to be
-            compiled where Keras cannot.
-    """
-    strategy = model.distribute_strategy
-    in_scope = tf.distribute.get_strategy()
-    if tf.distribute.has_strategy() and not _are_of(in_scope, model.variables):
-        raise ValueError(
-            f"This is the scope of {_name(in_scope)}, and student and "
-            "Distiller were built outside of it, so that they would train on "
-            "one device. Build both inside: with strategy.scope(): student = "
-            "...; distiller = Distiller(...)."
-        )
-    if isinstance(data, tf.distribute.DistributedDataset):
-        is_default = strategy is in_scope and not tf.distribute.has_strategy()
-        if is_default:
-            raise ValueError(
-                "The data was distributed by a strategy, and student and "
-                "Distiller were built outside of its scope, so that they "
-                "would train on one device. Build both inside: with "
-                "strategy.scope(): student = ...; distiller = Distiller(...)."
-            )
-    if (
-        model.jit_compile
-        and strategy.num_replicas_in_sync > 1
-        and not distribution.is_tpu(strategy)
-    ):
-        raise ValueError(
-            "Keras cannot compile (jit_compile=True) a step of several "
-            f"replicas on CPU or GPU. This is {_name(strategy)} with "
-            f"{strategy.num_replicas_in_sync} replicas. Leave jit_compile at "
-            '"auto", which does not compile there, or give False.'
-        )
-
-
-def check_optimizer(model):
-    """Raises if an optimizer cannot work on several replicas.
-
-    Args:
-        model: A compiled `keras.Model` that is about to train.
-
-    Raises:
-        ValueError: If it is not of the scope, or does what Keras fails on
-            there.
-    """
-    optimizer = model.optimizer
-    if optimizer is None:
-        return
-    strategy = model.distribute_strategy
-    if not _are_of(strategy, optimizer.variables):
-        no_scope = not tf.distribute.has_strategy()
-        if no_scope and strategy is tf.distribute.get_strategy():
-            raise ValueError(
-                "The optimizer was made in the scope of a strategy, and the "
-                "Distiller outside of any, so that it would train on one "
-                "device. Make student and Distiller in that scope, too."
-            )
-        raise ValueError(
-            "The optimizer was made outside of the scope of "
-            f"{_name(strategy)}, in which the Distiller was built. Make it "
-            "and compile inside: with strategy.scope(): distiller.compile("
-            "keras.optimizers.Adam(), ...)."
-        )
-    # That which a LossScaleOptimizer wraps.
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    steps = getattr(optimizer, "gradient_accumulation_steps", None)
-    replicas = strategy.num_replicas_in_sync
-    frequency = getattr(optimizer, "ema_overwrite_frequency", None)
-    if optimizer.use_ema and frequency and replicas > 1:
-        raise ValueError(
-            "Keras cannot overwrite weights by their averages within an epoch "
-            "on several replicas. Received: ema_overwrite_frequency="
-            f"{frequency} with {replicas} replicas. Leave it out: then they "
-            "are overwritten at the end of training."
-        )
-    if steps and replicas > 1:
-        raise ValueError(
-            "Keras cannot accumulate gradients on several replicas. Received: "
-            f"gradient_accumulation_steps={steps} with {replicas} replicas. "
-            "Leave it out and take a larger batch, or train on one device."
-        )
-
-
 def share_of_batch(size):
     """What a replica's mean counts in the mean over the whole batch.
 
@@ -176,7 +59,23 @@ def share_of_batch(size):
     return tf.math.divide_no_nan(size * context.num_replicas_in_sync, total)
 
 
-def overflow_together(optimizer, gradients):
+def summed_as_one(optimizer, gradients):
+    """Prepares gradients so that their sum is treated as one device's is.
+
+    Keras looks at those of each replica before they are summed: whether they
+    overflow, and whether they are to be clipped.
+
+    Args:
+        optimizer: The optimizer.
+        gradients: A list of tensors and None: those of this replica.
+
+    Returns:
+        A list like it, for `apply_gradients`.
+    """
+    return _clip_together(optimizer, _overflow_together(optimizer, gradients))
+
+
+def _overflow_together(optimizer, gradients):
     """Makes an overflow on one replica one on all of them.
 
     A LossScaleOptimizer skips a step whose gradients are not finite, and
@@ -212,6 +111,49 @@ def overflow_together(optimizer, gradients):
         else tf.where(overflows > 0, float("inf"), gradient)
         for gradient in gradients
     ]
+
+
+def _clip_together(optimizer, gradients):
+    """Clips the gradients of all replicas, not of each by itself.
+
+    Keras clips before gradients are summed over the replicas, so that what is
+    clipped would depend on their number. Here they are summed and clipped
+    first, and divided again: a replica's part is then too small for Keras to
+    clip, and the parts sum up to what was clipped.
+
+    Args:
+        optimizer: The optimizer.
+        gradients: A list of tensors and None: those of this replica.
+
+    Returns:
+        The same where nothing is clipped or there is one replica.
+    """
+    context = tf.distribute.get_replica_context()
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    limits = inner.clipnorm, inner.global_clipnorm, inner.clipvalue
+    if context is None or context.num_replicas_in_sync == 1 or not any(limits):
+        return gradients
+    found = [i for i, g in enumerate(gradients) if g is not None]
+    summed = [
+        context.all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.convert_to_tensor(gradients[i])
+        )
+        for i in found
+    ]
+    # A LossScaleOptimizer has not taken its scale out yet.
+    scale = getattr(optimizer, "dynamic_scale", None)
+    scale = 1.0 if scale is None else tf.convert_to_tensor(scale)
+    norm, global_norm, value = (limit and limit * scale for limit in limits)
+    if inner.clipnorm:
+        summed = [tf.clip_by_norm(g, norm) for g in summed]
+    elif inner.global_clipnorm:
+        summed, _ = tf.clip_by_global_norm(summed, global_norm)
+    else:
+        summed = [tf.clip_by_value(g, -value, value) for g in summed]
+    clipped = list(gradients)
+    for i, gradient in zip(found, summed, strict=True):
+        clipped[i] = gradient / context.num_replicas_in_sync
+    return clipped
 
 
 def _execution(model, step):
@@ -291,14 +233,3 @@ def _without_optionals(data):
         ),
         data,
     )
-
-
-def _are_of(strategy, variables):
-    return all(
-        strategy.extended.variable_created_in_scope(variable.value)
-        for variable in variables
-    )
-
-
-def _name(strategy):
-    return type(strategy).__name__

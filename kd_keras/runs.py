@@ -44,7 +44,8 @@ class Run:
     Raises:
         FileExistsError: If there is something at `output_dir`, or another
             process works on it.
-        ValueError: If there is a broken run of another configuration.
+        ValueError: If there is a broken run of another configuration, or
+            `output_dir` has no name.
 
     Example:
 
@@ -66,7 +67,13 @@ class Run:
         strategy=None,
         config_file="config.json",
     ):
-        self._output_dir = pathlib.Path(output_dir)
+        # Of a link, what it leads to is made and renamed.
+        self._output_dir = pathlib.Path(os.path.realpath(output_dir))
+        if not self._output_dir.name:
+            raise ValueError(
+                "An output directory needs a name. Received: "
+                f"{os.fspath(output_dir)!r}"
+            )
         self._config = json.loads(json.dumps(config))
         self._overwrite = overwrite
         self._config_file = config_file
@@ -97,7 +104,11 @@ class Run:
                 self._take_up(provenance or {})
             # Before this the others might see what will be cleared.
             distribution.chiefs_value(self._strategy, 0)
-            yield self
+            try:
+                yield self
+            except Exception:
+                self._leave()
+                raise
 
     def done(self, unit):
         """What a unit came to; None if it is still to do.
@@ -144,6 +155,7 @@ class Run:
         """Raises if the run may not begin."""
         if self._is_chief and _is_something(self._output_dir):
             self._check_finished()
+            self._old()
         broken = self._broken_config()
         if broken is not None and not self._overwrite:
             difference = _difference(broken, self._config)
@@ -224,14 +236,31 @@ class Run:
         # Last, as a sign that all of the directory is this run's.
         write_json(self.work / "config.json", self._config)
 
-    def _publish(self):
+    def _leave(self):
+        """Leaves nothing to go on with where nothing was done."""
+        if not self._is_chief or not self.work.is_dir():
+            return
+        made = {
+            file.name for file in (*self.path.iterdir(), *self.work.iterdir())
+        }
+        if made == {_WORK, self._config_file, "config.json"}:
+            shutil.rmtree(self.path)
+
+    def _old(self):
+        """Where an old output is moved; raises if there is something else."""
         old = self._output_dir.with_name(self._output_dir.name + ".replaced")
+        if old.exists() and not (old / self._config_file).is_file():
+            raise FileExistsError(
+                f"{old}, where the old output would be moved, is no output "
+                "of a run. Move it away."
+            )
+        return old
+
+    def _publish(self):
+        old = self._old()
+        if self._output_dir.is_dir() and not any(self._output_dir.iterdir()):
+            os.rmdir(self._output_dir)
         if self._output_dir.exists():
-            if old.exists() and not (old / self._config_file).is_file():
-                raise FileExistsError(
-                    f"{old}, where the old output would be moved, is no output "
-                    "of a run. Move it away; the same command goes on here."
-                )
             shutil.rmtree(old, ignore_errors=True)
             os.rename(self._output_dir, old)
         os.rename(self.path, self._output_dir)

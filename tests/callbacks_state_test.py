@@ -204,6 +204,24 @@ class RefusalTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "must name a file"):
             callbacks.TrainingState("")
 
+    def test_path_that_cannot_be(self):
+        file = os.path.join(self.folder, "file")
+        with open(file, "w"):
+            self.folder = os.path.join(file, "state")
+        batches = []
+        noting = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: batches.append(batch)
+        )
+        with self.assertRaises(NotADirectoryError):
+            self.fit(others=[noting])
+        self.assertEqual(batches, [])
+
+    def test_averages_between_epochs(self):
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        state = callbacks.TrainingState(self.folder)
+        with self.assertRaisesRegex(ValueError, "Leave swap_on_epoch out"):
+            state.watch([swap])
+
     def test_path(self):
         self.folder = os.path.join(self.folder, "new", "run_1.npz")
         self.fit()

@@ -118,6 +118,16 @@ class MakeStrategyTest(parameterized.TestCase, tf.test.TestCase):
             "as HOST:PORT. Received: 'localhost'",
         ),
         (
+            '{"cluster": {"worker": ["localhost:1:2"]},'
+            ' "task": {"type": "worker", "index": 0}}',
+            "as HOST:PORT. Received: 'localhost:1:2'",
+        ),
+        (
+            '{"cluster": {"worker": "localhost:1"},'
+            ' "task": {"type": "worker", "index": 0}}',
+            "TypeError.*no list of addresses",
+        ),
+        (
             '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]},'
             ' "task": {"type": "ps", "index": 0}}',
             "ParameterServerStrategy",

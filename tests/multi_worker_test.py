@@ -9,7 +9,7 @@ from absl.testing import parameterized
 from tests import replica_jobs
 
 # Those of `replica_jobs` that cover most, and all that matter to workers.
-JOBS = ("uneven", "from_dataset", "unseeded", "values")
+JOBS = ("uneven", "from_dataset", "unseeded", "written", "values")
 ALL_JOBS = (*JOBS, "even_many_steps", "shuffled")
 
 
@@ -53,6 +53,19 @@ class MultiWorkerTest(parameterized.TestCase, tf.test.TestCase):
         for job in ("uneven", "from_dataset"):
             self.assertEqual(first[job]["weights"], second[job]["weights"])
             self.assertEqual(first[job]["history"], second[job]["history"])
+
+    def test_only_the_first_writes(self):
+        for worker in workers(2):
+            told = worker["written"]
+            self.assertTrue(told["paths kept"])
+            self.assertIn("Use kd_keras.callbacks.TrainingState", told["said"])
+        # The other may look before the first has written the last line.
+        told = workers(2)[0]["written"]
+        self.assertEqual(
+            told["files"],
+            ["1.keras", "2.keras", "3.keras", "best.weights.h5", "log.csv"],
+        )
+        self.assertEqual(told["lines"], 4)
 
     def test_bad_values_of_one_worker_raise_on_both(self):
         for worker in workers(2):

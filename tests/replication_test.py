@@ -21,6 +21,7 @@ JOBS = (
     "half_precision",
     "overflow",
     "views",
+    "clipped",
     "refusals",
 )
 
@@ -128,6 +129,17 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
         for told in (on_one_device("overflow"), mirrored()["overflow"]):
             self.assertEqual(told, {"scale": 0.5, "moved": [0.0, 0.0]})
 
+    def test_gradients_are_clipped_together(self):
+        expected, got = on_one_device("clipped"), mirrored()["clipped"]
+        for name, moved in expected.items():
+            with self.subTest(name):
+                self.assertAllClose(moved, got[name], rtol=0, atol=2e-6)
+                self.assertGreater(np.abs(moved).max(), 1e-3)
+        for name in ("clipnorm", "global_clipnorm", "clipvalue"):
+            self.assertNotAllClose(
+                expected[name], expected["not reached"], atol=1e-3
+            )
+
     def test_labels_of_the_user_are_left_alone(self):
         index = np.arange(24)
         expected = np.where(index % 3 == 0, -1, index % 4)
@@ -143,6 +155,8 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
             ("predicted", "This is the scope of MirroredStrategy"),
             ("on a batch", "This is the scope of MirroredStrategy"),
             ("optimizer inside", "The optimizer was made in the scope of a"),
+            ("summed", "must be a mean over the examples"),
+            ("central", "Keras 3 does not train under CentralStorage"),
             ("its data", "The data was distributed by a strategy"),
             ("strings", "The data holds strings at [0]['id']"),
             ("optimizer outside", "The optimizer was made outside"),

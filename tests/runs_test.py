@@ -72,6 +72,51 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
             self.assertEqual(run.done("first"), {"errors": 3})
             self.assertIsNone(run.done("second"))
 
+    def test_nothing_is_left_where_nothing_was_done(self):
+        # As of a wrong setting: the right one is not held up by it.
+        with self.assertRaises(ValueError):
+            with self.make(config={"wrong": 1}).begin():
+                raise ValueError
+        self.assertFalse(self.partial.exists())
+        with self.make().begin() as run:
+            run.finish("first", 1)
+            run.publish()
+
+    def test_what_was_done_is_left(self):
+        with self.assertRaises(ValueError):
+            with self.make().begin() as run:
+                (run.work / "state.npz").write_text("half a training")
+                raise ValueError
+        self.assertTrue((self.partial / "work" / "state.npz").is_file())
+
+    def test_an_empty_directory_is_no_old_output(self):
+        self.output_dir.mkdir(parents=True)
+        for _ in range(2):
+            self.finished()
+        self.assertEqual(os.listdir(self.output_dir.parent), ["one"])
+
+    def test_links(self):
+        self.output_dir.parent.mkdir()
+        target = self.output_dir.with_name("target")
+        self.output_dir.symlink_to(target)
+        for _ in range(2):
+            self.finished()
+        self.assertTrue(self.output_dir.is_symlink())
+        self.assertEqual((target / "result.txt").read_text(), "kept")
+
+    def test_no_name(self):
+        with self.assertRaisesRegex(ValueError, "needs a name"):
+            runs.Run("/", CONFIG)
+
+    def test_something_where_the_old_output_goes(self):
+        self.finished()
+        other = self.output_dir.with_name("one.replaced")
+        other.mkdir()
+        (other / "mine").write_text("mine")
+        # Before the work, not after.
+        with self.assertRaisesRegex(FileExistsError, "Move it away"):
+            self.make(overwrite=True)
+
     def test_a_unit_half_written_is_still_to_do(self):
         self.broken()
         (self.partial / "work" / "second.json.unfinished").write_text('{"err')

@@ -44,11 +44,13 @@ class TrainingState(keras.callbacks.Callback):
     whole. With several workers the first one writes and all read: the path must
     be the same file for all.
 
-    What is not saved, because it is not the model's: random numbers drawn
-    without a seed generator (`keras.random` functions with `seed=None` and
-    `tf.random`), the order of arrays that `fit` shuffles itself (pass
-    `kd_keras.datasets.batches`, or `shuffle=False`), batches within an epoch,
-    and metrics, which begin anew in each epoch.
+    What is not saved, because it is no variable: what a callback has set in the
+    model, as `trainable` of a layer or `temperature` of a Distiller (set it
+    from the number of the epoch). And because it is not the model's: random
+    numbers drawn without a seed generator (`keras.random` functions with
+    `seed=None` and `tf.random`), the order of arrays that `fit` shuffles
+    itself (pass `kd_keras.datasets.batches`, or `shuffle=False`), batches
+    within an epoch, and metrics, which begin anew in each epoch.
 
     `Distiller.fit` tells it of the other callbacks. In `fit` of another model
     call `watch` with all of them before, and put it in front of any that
@@ -106,10 +108,22 @@ class TrainingState(keras.callbacks.Callback):
 
         Args:
             callbacks: All of them: a callback, a list or a structure.
+
+        Raises:
+            ValueError: If one changes the weights between epochs, as
+                `SwapEMAWeights(swap_on_epoch=True)`.
         """
+        callbacks = keras.tree.flatten(callbacks or [])
+        for callback in callbacks:
+            if getattr(callback, "swap_on_epoch", False):
+                raise ValueError(
+                    "A TrainingState cannot tell weights from their averages "
+                    "while SwapEMAWeights(swap_on_epoch=True) has swapped "
+                    "them. Leave swap_on_epoch out."
+                )
         self._watched = [
             callback
-            for callback in keras.tree.flatten(callbacks or [])
+            for callback in callbacks
             if _attributes(callback) or _has_own_state(callback)
         ]
 
@@ -123,6 +137,10 @@ class TrainingState(keras.callbacks.Callback):
                 "call it on a batch, or give its first layer a keras.Input."
             )
         if distribution.is_chief(self.model.distribute_strategy):
+            # Now, rather than after an epoch.
+            os.makedirs(
+                os.path.dirname(os.path.abspath(self.path)), exist_ok=True
+            )
             state_file.remove_temporary(self.path)
         self._saved = state_file.read(self.path)
         self._check_all_workers()
@@ -228,7 +246,6 @@ class TrainingState(keras.callbacks.Callback):
         if not distribution.is_chief(self.model.distribute_strategy):
             return
         history = self.model.history
-        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
         state_file.write(
             self.path,
             {
