@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import tempfile
 import zipfile
 
@@ -79,6 +80,26 @@ class StateFileTest(tf.test.TestCase, parameterized.TestCase):
                 file.write(damaged)
             with self.assertRaisesRegex(ValueError, "state.npz is damaged"):
                 state_file.read(self.path)
+
+    def test_any_flipped_bit(self):
+        state_file.write(self.path, {"weights": np.arange(8.0), "epoch": 3})
+        content = bytearray(pathlib.Path(self.path).read_bytes())
+        expected = state_file.read(self.path)
+        refused = 0
+        for place in range(len(content)):
+            damaged = content.copy()
+            damaged[place] ^= 1 << place % 8
+            pathlib.Path(self.path).write_bytes(damaged)
+            try:
+                found = state_file.read(self.path)
+            except ValueError as error:
+                self.assertIn("state.npz", str(error))
+                refused += 1
+            else:
+                # In what nobody reads, as the date of an entry.
+                self.assertEqual(found["epoch"], expected["epoch"])
+                self.assertAllEqual(found["weights"], expected["weights"])
+        self.assertGreater(refused, len(content) / 2)
 
     def test_newer_format(self):
         state_file.write(self.path, {})

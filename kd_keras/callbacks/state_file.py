@@ -5,9 +5,9 @@ JSON as UTF-8 bytes, and every other entry an array. Types that NumPy does not
 know itself, such as bfloat16, are stored as unsigned integers of their size.
 """
 
+import errno
 import json
 import os
-import zipfile
 
 import numpy as np
 import tensorflow as tf
@@ -86,15 +86,12 @@ def read(path):
             return _unpack(metadata["content"], file)
     except _NewerFormatError as error:
         raise ValueError(str(error)) from None
-    except (
-        zipfile.BadZipFile,
-        AttributeError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Damage shows as almost anything, also as a seek to nowhere.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise ValueError(
             f"The training state {path} is damaged or no training state: "
             f"{error!r}. A run that is killed leaves none such behind: it "
