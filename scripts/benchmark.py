@@ -6,7 +6,6 @@ ratio misses its limit. On an idle machine:
   python -m scripts.benchmark --dataset=mnist
 """
 
-import json
 import platform
 import sys
 
@@ -64,8 +63,7 @@ def _benchmark():
     )
     if _OUTPUT.value:
         runs.write_json(
-            pathlib.Path(_OUTPUT.value),
-            json.loads(json.dumps([vars(ratio) for ratio in ratios])),
+            pathlib.Path(_OUTPUT.value), [vars(ratio) for ratio in ratios]
         )
     if not all(ratio.holds for ratio in ratios):
         sys.exit(1)

@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import resource
-import tempfile
 
 import keras
 import numpy as np
@@ -16,11 +15,9 @@ from kd_keras.soft_targets import fingerprints
 from tests import stored_targets
 
 
-class InputTest(tf.test.TestCase, parameterized.TestCase):
+class InputTest(stored_targets.StoreTestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        self.path = pathlib.Path(folder) / "store"
         self.images = stored_targets.pixels(40)
         self.source = stored_targets.source(self.images)
         self.teacher = stored_targets.teacher()
@@ -166,6 +163,37 @@ class InputTest(tf.test.TestCase, parameterized.TestCase):
         self.refuses("temperature", [self.teacher] * 2, temperature=0.0)
         self.refuses("all of augment", num_views=2)
 
+    def test_what_the_teacher_fails_at_is_not_the_disk(self):
+        def teacher(x):
+            bad = tf.debugging.Assert(False, ["out of memory"])
+            with tf.control_dependencies([bad]):
+                return self.teacher(x)
+
+        self.refuses(
+            "out of memory",
+            teacher,
+            teacher_fingerprint="x",
+            error=tf.errors.InvalidArgumentError,
+        )
+
+    def test_probabilities_are_refused_early(self):
+        batches = []
+
+        def teacher(x):
+            note = tf.py_function(lambda: batches.append(1), [], [])
+            with tf.control_dependencies([note]):
+                return tf.nn.softmax(self.teacher(x))
+
+        self.refuses(
+            "gives probabilities",
+            teacher,
+            teacher_fingerprint="x",
+            num_ranges=1,
+            batch_size=16,
+        )
+        # 32 of 40 are enough.
+        self.assertLen(batches, 2)
+
     def test_what_is_there_already(self):
         self.write()
         before = (self.path / "manifest.json").read_bytes()
@@ -212,7 +240,6 @@ class InputTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_full_disk(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        self.enterContext(tempfile.TemporaryFile())
         # Room for the manifest to begin with, not for the logits.
         images = stored_targets.pixels(2000)
         source = stored_targets.source(images)

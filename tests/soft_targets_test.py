@@ -1,8 +1,5 @@
 """Values: what is stored is what the teacher says, for every use."""
 
-import pathlib
-import tempfile
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -28,12 +25,9 @@ def inputs_of(images):
     return np.float32(images) / 255
 
 
-class SoftTargetsTest(tf.test.TestCase, parameterized.TestCase):
+class SoftTargetsTest(stored_targets.StoreTestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.path = (
-            pathlib.Path(tempfile.mkdtemp(dir=self.get_temp_dir())) / "store"
-        )
         self.images = stored_targets.pixels(70)
         self.source = stored_targets.source(self.images)
 
@@ -188,12 +182,9 @@ class SoftTargetsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertIn("soft_loss", logs)
 
 
-class SameTrainingTest(tf.test.TestCase, parameterized.TestCase):
+class SameTrainingTest(stored_targets.StoreTestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.path = (
-            pathlib.Path(tempfile.mkdtemp(dir=self.get_temp_dir())) / "store"
-        )
         self.digits = datasets.load("digits", "train[:300]")
 
     def train(self, teacher, data, epoch, temperature=4.0):
@@ -251,12 +242,9 @@ class SameTrainingTest(tf.test.TestCase, parameterized.TestCase):
         )
 
 
-class ViewsTest(tf.test.TestCase, parameterized.TestCase):
+class ViewsTest(stored_targets.StoreTestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.path = (
-            pathlib.Path(tempfile.mkdtemp(dir=self.get_temp_dir())) / "store"
-        )
         self.images = stored_targets.pixels(40)
         ids = np.random.default_rng(0).permutation(500)[:40]
         self.source = stored_targets.source(self.images, ids)

@@ -1,8 +1,5 @@
 """The largest logits, and the others as one exact bucket on both sides."""
 
-import pathlib
-import tempfile
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -139,11 +136,9 @@ class FillRemainderTest(tf.test.TestCase, parameterized.TestCase):
         )
 
 
-class TopKTest(tf.test.TestCase, parameterized.TestCase):
+class TopKTest(stored_targets.StoreTestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        self.path = pathlib.Path(folder) / "store"
         self.images = stored_targets.pixels(40)
         self.source = stored_targets.source(self.images)
         self.teacher = stored_targets.teacher(scale=1.0)

@@ -1,6 +1,8 @@
 """Sources, teachers and stores for the tests of stored soft targets."""
 
 import io
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
@@ -10,6 +12,15 @@ from kd_keras import datasets
 from kd_keras import soft_targets
 
 NUM_CLASSES = 5
+
+
+class StoreTestCase(tf.test.TestCase):
+    """Tests that write a store at `path`."""
+
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.path = pathlib.Path(folder) / "store"
 
 
 def pixels(num_examples, seed=0):

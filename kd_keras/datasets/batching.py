@@ -165,7 +165,9 @@ def batches(
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(num_examples)
         )
-    dataset = dataset.map(_needed)  # Nothing else is cached or shuffled.
+    # Nothing else is cached or shuffled.
+    names = {"image", "teacher_logits"} | ({"id"} if augment else set())
+    dataset = dataset.map(lambda example: _only(example, names))
     if cache is None:
         cache = num_bytes(dataset, num_examples) <= MAX_CACHE_BYTES
     whole = shuffle_buffer_size is None
@@ -248,14 +250,10 @@ def _iterated(dataset, batch_size, seed, buffer_size, drop_remainder, cache):
     )
 
 
-def _needed(example):
-    """What is kept of an example."""
-    needed = {
-        name: example[name]
-        for name in ("image", "id", "teacher_logits")
-        if name in example
-    }
-    return {**needed, "label": tf.cast(example["label"], tf.int64)}
+def _only(example, names):
+    """These entries of an example, and its label."""
+    kept = {name: example[name] for name in example if name in names}
+    return {**kept, "label": tf.cast(example["label"], tf.int64)}
 
 
 def _finished(image, label, teacher_logits):

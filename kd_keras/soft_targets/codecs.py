@@ -140,16 +140,12 @@ class TopK:
 
     def to_stored(self, logits):
         """Logits as rows, as for `Dense`."""
-        log_probs = _log_softmax(np.float64(logits) / self.temperature)
+        log_probs = log_softmax(np.float64(logits) / self.temperature)
         # Of equal logits the first class comes first.
-        order = np.argsort(-log_probs, axis=-1, kind="stable")
-        indices = order[..., : self.k]
-        values = np.take_along_axis(log_probs, indices, axis=-1)
-        others = np.take_along_axis(log_probs, order[..., self.k :], axis=-1)
-        rest = _log_sum_exp(others)
-        values = self.temperature * np.concatenate([values, rest], axis=-1)
+        indices = tf.math.top_k(log_probs, self.k).indices.numpy()
+        values = self._without_rounding(log_probs, indices)
         with np.errstate(invalid="ignore"):
-            values = np.maximum(values, _LOWEST).astype(self.dtype)
+            values = values.astype(self.dtype)
         index_dtype = np.uint16 if self._index_words == 1 else np.uint32
         return np.concatenate(
             [_words(values), _words(indices.astype(index_dtype))], axis=-1
@@ -193,13 +189,11 @@ class TopK:
     def compared(self, rows, logits):
         """Stored numbers beside what they would be without rounding."""
         indices = self._taken_apart(tf.constant(rows))[1].numpy()
-        log_probs = _log_softmax(np.float64(logits) / self.temperature)
-        values = np.take_along_axis(log_probs, indices, axis=-1)
-        others = log_probs.copy()
-        np.put_along_axis(others, indices, -np.inf, axis=-1)
-        expected = np.concatenate([values, _log_sum_exp(others)], axis=-1)
-        expected = np.maximum(self.temperature * expected, _LOWEST)
-        return np.float64(self._values(rows)), expected
+        log_probs = log_softmax(np.float64(logits) / self.temperature)
+        return (
+            np.float64(self._values(rows)),
+            self._without_rounding(log_probs, indices),
+        )
 
     def rounding(self, values):
         """What rounding takes off the second of `compared` at most."""
@@ -207,8 +201,19 @@ class TopK:
             return np.spacing(np.abs(values).astype(np.float32)).astype(float)
         return _half_spacing(values)
 
+    def _without_rounding(self, log_probs, indices):
+        """`T` times the logarithms of what is kept, the bucket last."""
+        values = np.take_along_axis(log_probs, indices, axis=-1)
+        others = log_probs.copy()
+        np.put_along_axis(others, indices, -np.inf, axis=-1)
+        kept = np.concatenate([values, _log_sum_exp(others)], axis=-1)
+        return np.maximum(self.temperature * kept, _LOWEST)
+
     def _values(self, rows):
-        return self._taken_apart(tf.constant(rows))[0].numpy()
+        """The values of rows, an array."""
+        cut = (self.k + 1) * self._value_words
+        words = np.ascontiguousarray(rows[..., :cut]).astype("<u2")
+        return words.view(np.dtype(self.dtype).newbyteorder("<"))
 
     def _taken_apart(self, rows):
         """Values as float32, class numbers as int32."""
@@ -230,7 +235,8 @@ def _half_spacing(values):
     return np.spacing(np.abs(values).astype(np.float16)).astype(float) / 2
 
 
-def _log_softmax(logits):
+def log_softmax(logits):
+    """Log-softmax over the last axis, in the precision of the logits."""
     return logits - _log_sum_exp(logits)
 
 

@@ -7,6 +7,7 @@ below is refused.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 import types
@@ -110,7 +111,7 @@ class Manifest:
         dtype: `"float16"` or `"float32"`.
         top_k: How many classes are kept of each example; None for all.
         batch_size: How many examples the teacher was given at once.
-        num_ranges: Number of ranges.
+        range_ends: Position after the last example of each range.
         ranges: `File`s with consecutive examples, in order.
         canaries: `File` of examples with their inputs.
         canary_views: For each canary and view the digest of its pixels.
@@ -128,7 +129,7 @@ class Manifest:
     dtype: str
     top_k: int | None
     batch_size: int
-    num_ranges: int
+    range_ends: tuple[int, ...]
     ranges: tuple[File, ...]
     canaries: File
     canary_views: tuple[tuple[str, ...], ...]
@@ -224,7 +225,8 @@ def _check_consistent(manifest, path):
     faults = {
         "ranges": files == wanted
         and all(file.count > 0 for file in manifest.ranges),
-        "num_ranges": manifest.num_ranges == len(files),
+        "range_ends": list(manifest.range_ends)
+        == list(itertools.accumulate(file.count for file in manifest.ranges)),
         "canary_views": all(
             len(digests) == (manifest.views.count if manifest.views else 1)
             for digests in manifest.canary_views

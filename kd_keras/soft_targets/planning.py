@@ -10,10 +10,9 @@ from kd_keras import ops
 from kd_keras.soft_targets import codecs
 from kd_keras.soft_targets import forward
 from kd_keras.soft_targets import range_writer
+from kd_keras.soft_targets import records
 from kd_keras.soft_targets import writing
 
-# Ids and digests.
-_BYTES_BESIDES = 16
 # A store of all logits of at most this many bytes is cheap.
 CHEAP_BYTES = 2**32
 # How much of the soft targets a cheaper store may lose, in nats.
@@ -195,7 +194,7 @@ def _sampled_logits(
     compute = forward.Forward(teacher, views, temperature, False)
     stride = max(source.num_examples // num_examples, 1)
     sample = source.dataset.enumerate().filter(lambda i, _: i % stride == 0)
-    pairs = sample.map(lambda i, e: range_writer.needed(e, i))
+    pairs = sample.map(range_writer.id_and_image)
     rows = []
     for ids, images in pairs.take(num_examples).batch(batch_size):
         rows.append(compute(images, ids))
@@ -213,11 +212,11 @@ def _sampled_logits(
 def _option(codec, k, temperature, logits):
     rows = codec.to_stored(logits)
     stored = np.float64(codec.from_stored(tf.constant(rows)).numpy())
-    log_probs = _log_softmax(np.float64(logits) / temperature)
+    log_probs = codecs.log_softmax(np.float64(logits) / temperature)
     probs = np.exp(log_probs)
     if k is None:
         mass = np.ones(len(logits))
-        stored_log_probs = _log_softmax(stored / temperature)
+        stored_log_probs = codecs.log_softmax(stored / temperature)
     else:
         is_kept = np.isfinite(stored)
         mass = np.where(is_kept, probs, 0.0).sum(axis=-1)
@@ -225,13 +224,11 @@ def _option(codec, k, temperature, logits):
         even = np.log(np.maximum(rest, 1e-12) / (logits.shape[-1] - k))
         stored_log_probs = np.where(is_kept, stored / temperature, even)
     lost = (probs * (log_probs - stored_log_probs)).sum(axis=-1)
-    words = int(np.prod(codec.stored_shape))
     return Option(
         top_k=k,
         dtype=codec.dtype,
         temperature=temperature,
-        bytes_per_example=_BYTES_BESIDES
-        + words * np.dtype(codec.stored_dtype).itemsize,
+        bytes_per_example=records.Layout.of(codec).bytes_per_example,
         retained_mass=float(mass.mean()),
         least_mass=float(mass.min()),
         kl_lost=max(float(lost.mean()), 0.0),
@@ -246,7 +243,3 @@ def _recommended(options, num_examples):
         return dense
     good = [o for o in here if o.kl_lost <= MAX_LOSS] or [dense]
     return min(good, key=lambda o: (o.bytes_per_example, o.kl_lost))
-
-
-def _log_softmax(logits):
-    return tf.nn.log_softmax(tf.constant(logits, tf.float64)).numpy()

@@ -1,5 +1,6 @@
 """Writes one range of a store: the unit of work, of resuming and of Beam."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -15,6 +16,8 @@ from kd_keras.soft_targets import records
 # How far from 1 the numbers of an example may sum that look like
 # probabilities.
 _TOLERANCE = 5e-3
+# After how many examples that do, they are taken for probabilities.
+_ENOUGH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +97,7 @@ def batches(source, ranges, batch_size):
     start, stop = ranges[0].start, ranges[-1].stop
     positions = tf.data.Dataset.range(start, stop)
     dataset = tf.data.Dataset.zip(positions, source.part(start, stop))
-    dataset = dataset.map(lambda position, example: needed(example, position))
+    dataset = dataset.map(id_and_image)
     dataset = dataset.batch(batch_size).rebatch(sizes)
     return dataset.map(
         lambda ids, images: {
@@ -106,7 +109,7 @@ def batches(source, ranges, batch_size):
     ).prefetch(tf.data.AUTOTUNE)
 
 
-def needed(example, position):
+def id_and_image(position, example):
     """The id and the image of an example."""
     return tf.cast(example.get("id", position), tf.int64), example["image"]
 
@@ -149,46 +152,46 @@ class RangeWriter:
         aside = self._work / f"{part.name}-{uuid.uuid4().hex}.tfrecord"
         count = part.stop - part.start
         try:
-            self._write_blocks(aside, count, batches, advance)
+            with _file(aside, part.file) as write_record:
+                self._write_blocks(write_record, count, batches, advance)
             size = self._layout.bytes_of_file(count, self._batch_size)
             result = described(aside, part.file, count, size)
             os.replace(aside, self._folder / part.file)
-        except tf.errors.OpError as error:
-            raise OSError(f"{part.file} was not written: {error}") from error
         finally:
             aside.unlink(missing_ok=True)
         return result
 
-    def _write_blocks(self, path, count, batches, advance):
+    def _write_blocks(self, write_record, count, batches, advance):
+        done = 0
         are_probabilities = True
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            while count:
-                batch = next(batches, None)
-                if batch is None:
-                    raise ValueError(
-                        f"The source ended {count} examples before the end of "
-                        "a range. It has fewer than it says, or its order "
-                        "changed."
+        while done < count:
+            batch = next(batches, None)
+            if batch is None:
+                raise ValueError(
+                    f"The source ended {count - done} examples before the end "
+                    "of a range. It has fewer than it says, or its order "
+                    "changed."
+                )
+            images, ids = batch["images"], batch["ids"].numpy()
+            rows = self._compute(images, batch["ids"])
+            done += len(ids)
+            are_probabilities &= _are_probabilities(rows)
+            if are_probabilities and done >= min(count, _ENOUGH):
+                raise ValueError(
+                    "The teacher gives probabilities: each of its rows sums "
+                    "to 1. Store the logits, or "
+                    "kd_keras.ProbabilityTeacher(teacher)."
+                )
+            stored = self._checked(rows, ids)
+            digests = batch["digests"].numpy()
+            for start in range(0, len(ids), records.BLOCK):
+                block = slice(start, start + records.BLOCK)
+                write_record(
+                    self._layout.encode(
+                        ids[block], digests[block], stored[block]
                     )
-                images, ids = batch["images"], batch["ids"].numpy()
-                rows = self._compute(images, batch["ids"])
-                are_probabilities &= _are_probabilities(rows)
-                stored = self._checked(rows, ids)
-                digests = batch["digests"].numpy()
-                for start in range(0, len(ids), records.BLOCK):
-                    block = slice(start, start + records.BLOCK)
-                    writer.write(
-                        self._layout.encode(
-                            ids[block], digests[block], stored[block]
-                        )
-                    )
-                count -= len(ids)
-                advance(len(ids))
-        if are_probabilities:
-            raise ValueError(
-                "The teacher gives probabilities: each of its rows sums to 1. "
-                "Store the logits, or kd_keras.ProbabilityTeacher(teacher)."
-            )
+                )
+            advance(len(ids))
 
     def _checked(self, rows, ids):
         """Rows as they are stored; raises if they cannot be."""
@@ -208,6 +211,28 @@ class RangeWriter:
                 f"{what}. Nothing was published."
             )
         return stored
+
+
+@contextlib.contextmanager
+def _file(path, name):
+    """Opens a TFRecord file; gives what writes a record into it."""
+    writer = _to_disk(name, tf.io.TFRecordWriter, str(path))
+    try:
+        yield lambda record: _to_disk(name, writer.write, record)
+    except BaseException:
+        # What was in the way counts, not what closing says of it.
+        with contextlib.suppress(tf.errors.OpError):
+            writer.close()
+        raise
+    _to_disk(name, writer.close)
+
+
+def _to_disk(name, function, *args):
+    """Calls what writes; raises `OSError` if TensorFlow cannot."""
+    try:
+        return function(*args)
+    except tf.errors.OpError as error:
+        raise OSError(f"{name} was not written: {error}") from error
 
 
 def described(path, name, count, size):

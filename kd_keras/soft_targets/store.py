@@ -321,7 +321,7 @@ class SoftTargets(stored_teachers.StoredTeacher):
 
 
 def _with_id(position, example):
-    id, _ = range_writer.needed(example, position)
+    id, _ = range_writer.id_and_image(position, example)
     return {**example, "id": id}
 
 

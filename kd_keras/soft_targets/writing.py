@@ -92,8 +92,8 @@ def write(
     >>> digits = kd_keras.datasets.load("digits", "train[:100]")
     >>> teacher = kd_keras.models.mlp((8, 8, 1), 10, (16,))
     >>> kd_keras.soft_targets.write("targets", teacher, digits)
-    >>> kd_keras.soft_targets.open_store("targets").manifest.num_ranges
-    8
+    >>> kd_keras.soft_targets.open_store("targets").manifest.range_ends
+    (12, 25, 37, 50, 62, 75, 87, 100)
     """
     job = Job(
         teacher,
@@ -214,7 +214,7 @@ class Job:
             dtype=dtype,
             top_k=top_k,
             batch_size=batch_size,
-            num_ranges=len(self.ranges),
+            range_ends=tuple(part.stop for part in self.ranges),
             ranges=(),
             canaries=None,
             canary_views=(),
@@ -313,7 +313,7 @@ class Job:
         count = min(canaries.COUNT, self.source.num_examples)
         positions = tf.data.Dataset.range(count)
         pairs = tf.data.Dataset.zip(positions, self.source.part(0, count)).map(
-            lambda position, example: range_writer.needed(example, position)
+            range_writer.id_and_image
         )
         ids, images = next(pairs.batch(count).as_numpy_iterator())
         rows = self._codec.to_stored(
