@@ -16,12 +16,24 @@ from scripts import program
 
 flags.adopt_module_key_flags(program)
 
+_NAMES = (
+    "writing",
+    "reading",
+    "mlp_step",
+    "convnet_step",
+    "mlp_ensemble",
+    "compiled_mlp_ensemble",
+    "convnet_ensemble",
+)
+_COMPARE = flags.DEFINE_list(
+    "compare", list(_NAMES), "What to compare: some of these, in this order."
+)
 _DATASET = flags.DEFINE_string(
     "dataset", "digits", "Name of a TFDS image-classification set."
 )
 _SPLIT = flags.DEFINE_string("split", "train", "Split, in TFDS' notation.")
 _ENSEMBLE_SPLIT = flags.DEFINE_string(
-    "ensemble_split", "train[:10%]", "Split for distilling an ensemble."
+    "ensemble_split", "train", "Split for distilling ensembles."
 )
 _ROUNDS = flags.DEFINE_integer(
     "rounds", 7, "Rounds of each comparison.", lower_bound=1
@@ -30,6 +42,12 @@ _EPOCHS = flags.DEFINE_integer(
     "epochs", 20, "Epochs for which an ensemble is distilled.", lower_bound=1
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+
+flags.register_validator(
+    "compare",
+    lambda names: names and set(names) <= set(_NAMES),
+    message=f"some of {', '.join(_NAMES)}, with commas between them.",
+)
 
 
 def main(argv):
@@ -43,22 +61,30 @@ def _benchmark():
     import keras
     import tensorflow as tf
 
+    from kd_keras import datasets
     from kd_keras import runs
     from kd_keras.benchmarks import rounds
     from kd_keras.benchmarks import stored_targets
 
-    ratios = stored_targets.run(
-        _DATASET.value,
-        program.DATA_DIR.value,
-        _SPLIT.value,
-        _ENSEMBLE_SPLIT.value,
+    source, ensemble_source = (
+        datasets.load(_DATASET.value, split, data_dir=program.DATA_DIR.value)
+        for split in (_SPLIT.value, _ENSEMBLE_SPLIT.value)
+    )
+    ratios = []
+    for ratio in stored_targets.run(
+        source,
+        ensemble_source,
+        names=_COMPARE.value,
         num_rounds=_ROUNDS.value,
         num_epochs=_EPOCHS.value,
-        report=lambda name: print(f"... {name}", file=sys.stderr, flush=True),
-    )
+    ):
+        ratios.append(ratio)
+        done = f"... {ratio.name}: {ratio.median:.3f}"
+        print(done, file=sys.stderr, flush=True)
     print(rounds.table(ratios))
     print(
-        f"\n{_DATASET.value} {_SPLIT.value}, {platform.machine()}, TensorFlow "
+        f"\n{_DATASET.value} {_SPLIT.value}, ensembles on "
+        f"{_ENSEMBLE_SPLIT.value}, {platform.machine()}, TensorFlow "
         f"{tf.__version__}, Keras {keras.__version__}, rounds: {_ROUNDS.value}"
     )
     if _OUTPUT.value:

@@ -44,6 +44,19 @@ class RoundsTest(tf.test.TestCase):
         self.assertTrue(ratio.holds)
         self.assertIn("2.000 to 2.000", rounds.table([ratio]))
 
+    def test_without_warming_up(self):
+        calls = []
+        ratio = rounds.compare(
+            "once",
+            lambda: calls.append("a"),
+            lambda: calls.append("b"),
+            limit=">= 0",
+            num_rounds=1,
+            warm_up=False,
+        )
+        self.assertEqual(calls, ["a", "b"])
+        self.assertLen(ratio.ratios, 1)
+
     def test_limits(self):
         for limit, holds in (
             ("<= 2.0", True),
@@ -75,7 +88,15 @@ class BenchmarkScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
-        self.assertLen(json.loads(output.read_text()), 5)
+        self.assertLen(json.loads(output.read_text()), 7)
+
+    def test_unknown_comparison(self):
+        process = processes.start(
+            ["-m", "scripts.benchmark", "--compare=writing,flying"], {}
+        )
+        said = processes.finish(process)
+        self.assertIn("some of writing, reading", said)
+        self.assertNotIn("Traceback", said)
 
 
 if __name__ == "__main__":

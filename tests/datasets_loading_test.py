@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from absl.testing import parameterized
 from sklearn.datasets import load_digits
 
+from kd_keras.datasets import batches
 from kd_keras.datasets import load
 from kd_keras.datasets.digits import Digits
 
@@ -213,6 +214,20 @@ class LoadTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllEqual(
                 images(digits.part(start, stop)), expected[start:stop]
             )
+
+    def test_no_thread_that_the_end_would_wait_for(self):
+        digits = load("digits")
+        own = tf.data.Dataset.from_tensor_slices(
+            {"image": tf.zeros([3, 2, 2, 1], tf.uint8), "label": [0, 1, 2]}
+        )
+        for dataset in (
+            digits.dataset,
+            digits.part(3, 5),
+            batches(digits.dataset, 5),
+            batches(own, 2),
+            batches(own, 2, shuffle_seed=0, epoch=0),
+        ):
+            self.assertFalse(dataset.options().autotune.enabled)
 
     def test_parts_are_resized_too(self):
         digits = load("digits", image_size=(5, 7))

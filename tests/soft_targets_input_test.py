@@ -238,21 +238,41 @@ class InputTest(stored_targets.StoreTestCase, parameterized.TestCase):
             list(soft_targets.open_store(self.path).examples(self.source)), 40
         )
 
-    def test_full_disk(self):
+    def test_traced_once(self):
+        traces = []
+
+        def teacher(x):
+            traces.append(x.shape)
+            return self.teacher(x)
+
+        # Batches of 7, 6, and canaries of 32.
+        self.write(teacher, teacher_fingerprint="x", num_ranges=3, batch_size=7)
+        self.assertLen(traces, 1)
+
+    @parameterized.parameters(
+        ("range-00000", 2000, (4, 4, 1)), ("canaries", 40, (30, 30, 1))
+    )
+    def test_full_disk(self, name, num_examples, shape):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        # Room for the manifest to begin with, not for the logits.
-        images = stored_targets.pixels(2000)
-        source = stored_targets.source(images)
+        images = np.arange(num_examples * np.prod(shape)) % 251
+        source = stored_targets.source(
+            np.uint8(images).reshape(-1, *shape), image_shape=shape
+        )
+        case = dict(
+            teacher=lambda x: tf.reshape(x, [tf.shape(x)[0], -1])[:, :5],
+            teacher_fingerprint="x",
+            source=source,
+            num_ranges=1,
+        )
         try:
+            # Room for the manifest to begin with, not for this file.
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-            self.refuses(
-                "range-00000", source=source, num_ranges=1, error=OSError
-            )
+            self.refuses(name, **case, error=OSError)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        self.write(source=source, num_ranges=1)
+        self.write(**case)
         store = soft_targets.open_store(self.path)
-        self.assertLen(list(store.examples(source)), 2000)
+        self.assertLen(list(store.examples(source)), num_examples)
 
 
 class FingerprintTest(tf.test.TestCase, parameterized.TestCase):

@@ -38,8 +38,8 @@ class Ratio:
         return self.median >= number
 
 
-def compare(name, first, second, *, limit, num_rounds=7):
-    """Times two functions in turn, after one round to warm up.
+def compare(name, first, second, *, limit, num_rounds=7, warm_up=True):
+    """Times two functions in turn.
 
     Args:
         name: What is compared with what.
@@ -47,6 +47,7 @@ def compare(name, first, second, *, limit, num_rounds=7):
         second: The same.
         limit: As of `Ratio`.
         num_rounds: Number of rounds that count. Defaults to 7.
+        warm_up: Whether one more, the first, does not. Defaults to True.
 
     Returns:
         `Ratio` of the first to the second.
@@ -59,13 +60,13 @@ def compare(name, first, second, *, limit, num_rounds=7):
     (True, 3)
     """
     taken = {0: [], 1: []}
-    for round_number in range(num_rounds + 1):
+    for round_number in range(num_rounds + warm_up):
         # Each is the first one in turn.
         for which in sorted(taken, reverse=round_number % 2 == 1):
             begin = time.perf_counter()
             (first, second)[which]()
             taken[which].append(time.perf_counter() - begin)
-    pairs = list(zip(taken[0][1:], taken[1][1:], strict=True))
+    pairs = list(zip(taken[0], taken[1], strict=True))[-num_rounds:]
     return Ratio(
         name=name,
         ratios=[a / b for a, b in pairs],

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import tempfile
+import uuid
 
 import keras
 import tensorflow as tf
@@ -17,91 +18,74 @@ from kd_keras.soft_targets import opening
 _BATCH_SIZE = 128
 
 
-def run(
-    dataset,
-    data_dir,
-    split,
-    ensemble_split,
-    *,
-    num_rounds=7,
-    num_epochs=20,
-    report=print,
-):
-    """Runs all comparisons.
+NAMES = (
+    "writing",
+    "reading",
+    "mlp_step",
+    "convnet_step",
+    "mlp_ensemble",
+    "compiled_mlp_ensemble",
+    "convnet_ensemble",
+)
+
+
+def run(source, ensemble_source, *, names=NAMES, num_rounds=7, num_epochs=20):
+    """Runs comparisons, one after the other.
 
     Args:
-        dataset: Name of a TFDS image-classification set.
-        data_dir: Where TFDS keeps it; None for its own default.
-        split: Split to use, in TFDS' notation.
-        ensemble_split: Split on which the ensemble is distilled, which takes
-            long when it is live.
-        num_rounds: Rounds of each comparison. Defaults to 7.
+        source: `kd_keras.datasets.ImageDataset`.
+        ensemble_source: The same, on which ensembles are distilled: that takes
+            long while they are live.
+        names: Which comparisons, of `NAMES`. Defaults to all.
+        num_rounds: Rounds of each; an ensemble takes one. Defaults to 7.
         num_epochs: Epochs for which an ensemble is distilled. Defaults to 20.
-        report: Called with the name of what is compared next.
 
-    Returns:
-        A list of `rounds.Ratio`.
+    Yields:
+        `rounds.Ratio`, each when it is there.
     """
-    source, part = (
-        datasets.load(dataset, name, data_dir=data_dir)
-        for name in (split, ensemble_split)
-    )
     with tempfile.TemporaryDirectory() as folder:
-        bench = _Bench(source, pathlib.Path(folder))
-        ratios = []
-        for name, compare in (
-            ("writing", bench.writing),
-            ("reading", bench.reading),
-            ("a step of an MLP", bench.mlp_step),
-            ("a step of a convnet", bench.convnet_step),
-        ):
-            report(name)
-            ratios.append(compare(num_rounds))
-    with tempfile.TemporaryDirectory() as folder:
-        report("an ensemble")
-        bench = _Bench(part, pathlib.Path(folder))
-        # Minutes for a round: its ratio is far from the limit or is not.
-        ratios.append(bench.ensemble(1, num_epochs))
-    return ratios
+        folder = pathlib.Path(folder)
+        for name in names:
+            if name.endswith("_ensemble"):
+                bench = _Bench(ensemble_source, folder)
+                # Minutes for a round: its ratio is far from 1.
+                yield getattr(bench, name)(num_epochs)
+            else:
+                bench = _Bench(source, folder)
+                yield getattr(bench, name)(num_rounds)
 
 
 class _Bench:
-    """The comparisons, on one source and one store."""
+    """The comparisons, on one source."""
 
     def __init__(self, source, folder):
         self._source = source
         self._folder = folder
-        self._teacher = self._mlp((1200, 1200), seed=0)
-        self._store = self._write("store", self._teacher)
-        self._written = 0
 
     def writing(self, num_rounds):
         """The bare forward pass to writing: how much of it is the teacher."""
+        teacher = self._mlp((1200, 1200), seed=0)
 
         @tf.function(reduce_retracing=True)
         def forward(images):
-            return self._teacher(datasets.to_float(images), training=False)
+            return teacher(datasets.to_float(images), training=False)
 
         def bare():
             batches = self._source.dataset.batch(256).prefetch(tf.data.AUTOTUNE)
             for example in batches:
                 forward(example["image"])
 
-        def write():
-            self._written += 1
-            self._write(f"{self._written}", self._teacher)
-
         return rounds.compare(
             "the teacher's forward pass / writing",
             bare,
-            write,
+            lambda: self._write(teacher),
             limit=">= 0.9",
             num_rounds=num_rounds,
         )
 
     def reading(self, num_rounds):
         """An epoch of training to reading its data without a student."""
-        stored = self._stored()
+        stored = self._stored(self._store())
         student = self._compiled(self._mlp((800, 800), seed=1))
 
         def read():
@@ -129,49 +113,55 @@ class _Bench:
         """A stored epoch of a convnet to a plain one."""
         return self._step(
             "stored epoch / plain epoch, convnet",
-            lambda: models.convnet(
-                self._source.image_shape, self._source.num_classes, seed=1
-            ),
+            lambda: self._convnet(seed=1),
             num_rounds,
         )
 
-    def ensemble(self, num_rounds, num_epochs):
+    def mlp_ensemble(self, num_epochs):
         """Ten members live to writing their logits and distilling those."""
-        members = [self._mlp((1200, 1200), seed=10 + i) for i in range(10)]
+        return self._ensemble("MLPs", self._mlps(), num_epochs)
 
-        def live():
+    def compiled_mlp_ensemble(self, num_epochs):
+        """The same, both compiled by XLA."""
+        return self._ensemble(
+            "MLPs compiled", self._mlps(), num_epochs, jit_compile=True
+        )
+
+    def convnet_ensemble(self, num_epochs):
+        """The same with convnets."""
+        members = [self._convnet(seed=10 + i) for i in range(10)]
+        return self._ensemble("convnets", members, num_epochs)
+
+    def _mlps(self):
+        return [self._mlp((1200, 1200), seed=10 + i) for i in range(10)]
+
+    def _ensemble(self, name, members, num_epochs, jit_compile="auto"):
+        def distill(teacher, data):
             distiller = Distiller(
-                student=self._mlp((800, 800), seed=1), teacher=members
+                student=self._mlp((800, 800), seed=1), teacher=teacher
             )
-            self._compiled(distiller).fit(
-                self._plain(), epochs=num_epochs, verbose=0, shuffle=False
+            self._compiled(distiller, jit_compile).fit(
+                data, epochs=num_epochs, verbose=0, shuffle=False
             )
 
         def stored():
-            self._written += 1
-            self._write(f"{self._written}", members, temperature=4.0)
-            store = opening.open_store(self._folder / f"{self._written}")
-            distiller = Distiller(
-                student=self._mlp((800, 800), seed=1), teacher=store
-            )
-            self._compiled(distiller).fit(
-                self._stored(store), epochs=num_epochs, verbose=0, shuffle=False
-            )
+            store = self._store(members, temperature=4.0)
+            distill(store, self._stored(store))
 
         return rounds.compare(
-            f"ten members live / stored, {num_epochs} epochs, writing included",
-            live,
+            f"ten {name} live / stored, {num_epochs} epochs, writing included",
+            lambda: distill(members, self._plain()),
             stored,
             limit=">= 5",
-            num_rounds=num_rounds,
+            num_rounds=1,
+            warm_up=False,
         )
 
     def _step(self, name, make, num_rounds):
-        plain, stored = self._plain(), self._stored()
+        store = self._store()
+        plain, stored = self._plain(), self._stored(store)
         student = self._compiled(make())
-        distiller = self._compiled(
-            Distiller(student=make(), teacher=self._store)
-        )
+        distiller = self._compiled(Distiller(student=make(), teacher=store))
         return rounds.compare(
             name,
             lambda: distiller.fit(stored, verbose=0, shuffle=False),
@@ -188,12 +178,18 @@ class _Bench:
             seed=seed,
         )
 
-    def _compiled(self, model):
+    def _convnet(self, seed):
+        return models.convnet(
+            self._source.image_shape, self._source.num_classes, seed=seed
+        )
+
+    def _compiled(self, model, jit_compile="auto"):
         model.compile(
             keras.optimizers.Adam(),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=20,
+            jit_compile=jit_compile,
         )
         return model
 
@@ -202,14 +198,17 @@ class _Bench:
             self._source.dataset, _BATCH_SIZE, shuffle_seed=0, epoch=0
         )
 
-    def _stored(self, store=None):
-        return (store or self._store).batches(
-            self._source, _BATCH_SIZE, shuffle_seed=0, epoch=0
-        )
+    def _stored(self, store):
+        return store.batches(self._source, _BATCH_SIZE, shuffle_seed=0, epoch=0)
 
-    def _write(self, name, teacher, **kwargs):
-        path = self._folder / name
+    def _store(self, teacher=None, **kwargs):
+        if teacher is None:
+            teacher = self._mlp((1200, 1200), seed=0)
+        return opening.open_store(self._write(teacher, **kwargs))
+
+    def _write(self, teacher, **kwargs):
+        path = self._folder / uuid.uuid4().hex
         soft_targets.write(
             path, teacher, self._source, stream=io.StringIO(), **kwargs
         )
-        return opening.open_store(path)
+        return path

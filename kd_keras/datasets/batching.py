@@ -15,6 +15,7 @@ from kd_keras.datasets.order import buffered_order
 from kd_keras.datasets.order import checked_epoch
 from kd_keras.datasets.order import example_seeds
 from kd_keras.datasets.order import ordered_positions
+from kd_keras.datasets.tuning import untuned
 
 # Sets of at most this many bytes are kept in memory by default. MNIST
 # takes 47 MB and CIFAR-100 154 MB, ImageNet at 224 x 224 some 193 GB.
@@ -227,7 +228,7 @@ def batches(
         # Every worker orders all examples and takes its share of the batches;
         # by files it would order those of its own files alone.
         dataset = distribution.shard_by_elements(dataset)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
 
 def _iterated(dataset, batch_size, seed, buffer_size, drop_remainder, cache):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kd_keras import distribution
 from kd_keras.datasets import slicing
+from kd_keras.datasets import tuning
 from kd_keras.datasets.embedded import digits_builder
 
 
@@ -64,6 +65,8 @@ class ImageDataset:
         Returns:
             `tf.data.Dataset`, as `dataset.skip(start).take(stop - start)`.
         """
+        if start == 0:
+            return self.dataset.take(stop)
         if self.reader is None:
             return self.dataset.skip(start).take(stop - start)
         return self.reader(start, stop)
@@ -297,7 +300,7 @@ def _read(builder, split):
             try_autocache=False, skip_prefetch=True, interleave_cycle_length=1
         ),
     )
-    return distribution.shard_by_elements(dataset)
+    return tuning.untuned(distribution.shard_by_elements(dataset))
 
 
 def _resize(image, image_shape):

@@ -29,12 +29,15 @@ def write(path, layout, ids, images, rows):
 
     Returns:
         int, the bytes that the file must have.
+
+    Raises:
+        OSError: If the disk cannot hold them.
     """
     digests = records.digests_of(images).numpy()
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        block = layout.encode(ids, digests, rows)
-        writer.write(block)
-        writer.write(images.tobytes())
+    block = layout.encode(ids, digests, rows)
+    with records.open_file(path, path.name) as write_record:
+        write_record(block)
+        write_record(images.tobytes())
     return len(block) + images.nbytes + 2 * records.FRAME
 
 

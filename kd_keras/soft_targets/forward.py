@@ -96,10 +96,16 @@ class Forward:
         self._keeps_members = keeps_members
         self._temperature = 1.0 if temperature is None else temperature
         self._views = views
-        self._step = tf.function(self._compute, reduce_retracing=True)
+        self._step = None
 
     def __call__(self, images, ids):
         """Runs the teacher."""
+        if self._step is None:
+            # Traced once, for a batch of any size.
+            self._step = tf.function(self._compute).get_concrete_function(
+                tf.TensorSpec([None, *images.shape[1:]], images.dtype),
+                tf.TensorSpec([None], tf.int64),
+            )
         return self._step(images, ids).numpy()
 
     def _compute(self, images, ids):

@@ -193,10 +193,11 @@ def _sampled_logits(
     teacher, _ = forward.check_teacher(teacher, temperature, top_k=1)
     compute = forward.Forward(teacher, views, temperature, False)
     stride = max(source.num_examples // num_examples, 1)
-    sample = source.dataset.enumerate().filter(lambda i, _: i % stride == 0)
-    pairs = sample.map(range_writer.id_and_image)
+    sample = range_writer.only_needed(source.dataset).enumerate()
+    sample = sample.filter(lambda i, _: i % stride == 0).take(num_examples)
     rows = []
-    for ids, images in pairs.take(num_examples).batch(batch_size):
+    for batch in sample.batch(batch_size):
+        ids, images = range_writer.ids_and_images(*batch)
         rows.append(compute(images, ids))
     logits = np.concatenate(rows)
     if logits.shape[1:] != (source.num_classes,):

@@ -1,6 +1,5 @@
 """Writes one range of a store: the unit of work, of resuming and of Beam."""
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -9,6 +8,7 @@ import uuid
 import numpy as np
 import tensorflow as tf
 
+from kd_keras.datasets import tuning
 from kd_keras.soft_targets import forward
 from kd_keras.soft_targets import manifest as manifest_lib
 from kd_keras.soft_targets import records
@@ -95,23 +95,35 @@ def batches(source, ranges, batch_size):
         sizes += [batch_size] * (count // batch_size)
         sizes += [count % batch_size] if count % batch_size else []
     start, stop = ranges[0].start, ranges[-1].stop
-    positions = tf.data.Dataset.range(start, stop)
-    dataset = tf.data.Dataset.zip(positions, source.part(start, stop))
-    dataset = dataset.map(id_and_image)
+    dataset = only_needed(source.part(start, stop)).enumerate(start)
     dataset = dataset.batch(batch_size).rebatch(sizes)
+
+    def with_digests(positions, examples):
+        ids, images = ids_and_images(positions, examples)
+        digests = records.digests_of(images)
+        return {"ids": ids, "digests": digests, "images": images}
+
+    dataset = dataset.map(with_digests, num_parallel_calls=tf.data.AUTOTUNE)
+    return tuning.untuned(dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def only_needed(dataset):
+    """A data set of examples that can be batched, whatever they hold."""
+    needed = {"id", "image", "label"}
+    if needed.issuperset(dataset.element_spec):
+        # For small images a step for each would cost half as much as reading.
+        return dataset
     return dataset.map(
-        lambda ids, images: {
-            "ids": ids,
-            "digests": records.digests_of(images),
-            "images": images,
-        },
-        num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(tf.data.AUTOTUNE)
+        lambda example: {
+            name: example[name] for name in example if name in needed
+        }
+    )
 
 
-def id_and_image(position, example):
-    """The id and the image of an example."""
-    return tf.cast(example.get("id", position), tf.int64), example["image"]
+def ids_and_images(positions, examples):
+    """The ids and the images of examples, one or a batch."""
+    ids = examples.get("id", positions)
+    return tf.cast(ids, tf.int64), examples["image"]
 
 
 class RangeWriter:
@@ -152,7 +164,7 @@ class RangeWriter:
         aside = self._work / f"{part.name}-{uuid.uuid4().hex}.tfrecord"
         count = part.stop - part.start
         try:
-            with _file(aside, part.file) as write_record:
+            with records.open_file(aside, part.file) as write_record:
                 self._write_blocks(write_record, count, batches, advance)
             size = self._layout.bytes_of_file(count, self._batch_size)
             result = described(aside, part.file, count, size)
@@ -211,28 +223,6 @@ class RangeWriter:
                 f"{what}. Nothing was published."
             )
         return stored
-
-
-@contextlib.contextmanager
-def _file(path, name):
-    """Opens a TFRecord file; gives what writes a record into it."""
-    writer = _to_disk(name, tf.io.TFRecordWriter, str(path))
-    try:
-        yield lambda record: _to_disk(name, writer.write, record)
-    except BaseException:
-        # What was in the way counts, not what closing says of it.
-        with contextlib.suppress(tf.errors.OpError):
-            writer.close()
-        raise
-    _to_disk(name, writer.close)
-
-
-def _to_disk(name, function, *args):
-    """Calls what writes; raises `OSError` if TensorFlow cannot."""
-    try:
-        return function(*args)
-    except tf.errors.OpError as error:
-        raise OSError(f"{name} was not written: {error}") from error
 
 
 def described(path, name, count, size):

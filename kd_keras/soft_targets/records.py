@@ -5,6 +5,7 @@ their digests, `int64[n]`; their logits, `dtype[n, *shape]`. How many
 examples it holds follows from its length. TFRecord files have the checksums.
 """
 
+import contextlib
 import dataclasses
 import math
 
@@ -94,6 +95,39 @@ class Layout:
         ids, digests = (tf.io.decode_raw(part, tf.int64) for part in parts[:2])
         rows = tf.io.decode_raw(parts[2], self.dtype)
         return ids, digests, tf.reshape(rows, [count, *self.shape])
+
+
+@contextlib.contextmanager
+def open_file(path, name):
+    """Opens a TFRecord file to write it.
+
+    Args:
+        path: `pathlib.Path`.
+        name: What to call it if the disk is full.
+
+    Yields:
+        Function that writes a record.
+
+    Raises:
+        OSError: If the disk cannot hold it.
+    """
+    writer = _to_disk(name, tf.io.TFRecordWriter, str(path))
+    try:
+        yield lambda record: _to_disk(name, writer.write, record)
+    except BaseException:
+        # What was in the way counts, not what closing says of it.
+        with contextlib.suppress(tf.errors.OpError):
+            writer.close()
+        raise
+    _to_disk(name, writer.close)
+
+
+def _to_disk(name, function, *args):
+    """Calls what writes; raises `OSError` if TensorFlow cannot."""
+    try:
+        return function(*args)
+    except tf.errors.OpError as error:
+        raise OSError(f"{name} was not written: {error}") from error
 
 
 def block_sizes(count, batch_size):

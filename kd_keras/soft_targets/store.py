@@ -106,8 +106,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
             for part in manifest.ranges
             for size in records.block_sizes(part.count, manifest.batch_size)
         ]
-        images = source.dataset.enumerate().map(_with_id)
-        images = images.batch(records.BLOCK).rebatch(sizes)
+        images = source.dataset.enumerate().batch(records.BLOCK).rebatch(sizes)
+        images = images.map(_with_ids)
         files = [str(self.path / part.file) for part in manifest.ranges]
         blocks = tf.data.TFRecordDataset(files).map(self._layout.decode)
         # An empty block at either end: if one ends before the other, it meets
@@ -320,9 +320,9 @@ class SoftTargets(stored_teachers.StoredTeacher):
                 )
 
 
-def _with_id(position, example):
-    id, _ = range_writer.id_and_image(position, example)
-    return {**example, "id": id}
+def _with_ids(positions, examples):
+    ids, _ = range_writer.ids_and_images(positions, examples)
+    return {**examples, "id": ids}
 
 
 def _with_end(dataset):

@@ -311,13 +311,11 @@ class Job:
     def _write_canaries(self, run):
         """Writes them; returns the `File` and the digests of their views."""
         count = min(canaries.COUNT, self.source.num_examples)
-        positions = tf.data.Dataset.range(count)
-        pairs = tf.data.Dataset.zip(positions, self.source.part(0, count)).map(
-            range_writer.id_and_image
-        )
-        ids, images = next(pairs.batch(count).as_numpy_iterator())
+        part = range_writer.Range(0, 1, 0, count)
+        batch = next(iter(range_writer.batches(self.source, [part], count)))
+        ids, images = batch["ids"].numpy(), batch["images"].numpy()
         rows = self._codec.to_stored(
-            self._compute(tf.constant(images), tf.constant(ids))
+            self._compute(batch["images"], batch["ids"])
         )
         path = run.path / manifest_lib.CANARIES_FILE
         size = canaries.write(path, self._layout, ids, images, rows)
