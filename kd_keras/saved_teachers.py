@@ -12,6 +12,7 @@ class SavedModelTeacher:
     Attributes:
         path: `pathlib.Path` of the SavedModel.
         signature: Name of the signature.
+        signatures: Names of all of them.
 
     Args:
         path: Directory of the SavedModel.
@@ -31,13 +32,19 @@ class SavedModelTeacher:
         self.signature = signature
         # Kept alive: the signature refers to its variables only weakly.
         self._loaded = tf.saved_model.load(str(path))
-        if signature not in self._loaded.signatures:
+        self.signatures = sorted(self._loaded.signatures)
+        if signature not in self.signatures:
             raise ValueError(
                 f"The SavedModel {path} has no signature {signature!r}. It "
-                f"has: {sorted(self._loaded.signatures)}"
+                f"has: {self.signatures}"
             )
         self._signature = self._loaded.signatures[signature]
         _, self._input_specs = self._signature.structured_input_signature
+
+    @property
+    def input_dtypes(self):
+        """The dtypes of its inputs, a list of `tf.DType`."""
+        return [spec.dtype for spec in self._input_specs.values()]
 
     def __call__(self, x):
         """Returns the outputs of the signature, a dict of tensors."""
@@ -77,7 +84,8 @@ def load_teacher(path, custom_objects=None):
     Args:
         path: A `.keras` file (of a model, or of a Distiller, which then
             teaches with its student), or the directory of a SavedModel, whose
-            signature `serving_default` is called.
+            signature `serving_default` is called; or `serve_float`, if it was
+            written by `export.export_for_serving`.
         custom_objects: Optional dict of names and classes or functions that
             the `.keras` file needs, as for `keras.saving.load_model`.
 
@@ -102,7 +110,12 @@ def load_teacher(path, custom_objects=None):
             "directory of a SavedModel."
         )
     if (path / "saved_model.pb").exists():
-        return SavedModelTeacher(path)
+        teacher = SavedModelTeacher(path)
+        if teacher.input_dtypes == [tf.uint8] and "serve_float" in (
+            teacher.signatures
+        ):
+            return SavedModelTeacher(path, "serve_float")
+        return teacher
     if path.is_file() and path.suffix == ".keras":
         return keras.saving.load_model(
             path, custom_objects=custom_objects, compile=False

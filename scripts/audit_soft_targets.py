@@ -20,6 +20,9 @@ from scripts import teacher_flags
 flags.adopt_module_key_flags(program)
 flags.adopt_module_key_flags(teacher_flags)
 
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where TFDS keeps its data sets. Default: its own."
+)
 _STORE = flags.DEFINE_string(
     "store", None, "Directory of the stored soft targets.", required=True
 )
@@ -41,7 +44,7 @@ def _audit():
         _STORE.value,
         teacher_flags.TEACHERS.value,
         mean=teacher_flags.MEAN.value,
-        data_dir=program.DATA_DIR.value,
+        data_dir=_DATA_DIR.value,
         max_shift=teacher_flags.MAX_SHIFT.value,
         num_examples=_NUM_EXAMPLES.value,
         seed=_SEED.value,
@@ -53,7 +56,7 @@ def _audit():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main)
+    app.run(main, flags_parser=program.parse)
 
 
 if __name__ == "__main__":

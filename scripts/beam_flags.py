@@ -4,8 +4,9 @@ import difflib
 import logging
 import sys
 
-from absl import app
 from absl import flags
+
+from scripts import program
 
 RUNNER = flags.DEFINE_string(
     "runner",
@@ -25,7 +26,8 @@ def parse(argv):
         The name of the program and what are Beam's options.
     """
     if not any(argument.startswith("--runner") for argument in argv):
-        return app.parse_flags_with_usage(argv)
+        return program.parse(argv)
+    program.take_up_config(argv)
     try:
         rest = flags.FLAGS(argv, known_only=True)
         _check(rest[1:])

@@ -12,9 +12,11 @@ import sys
 from absl import app
 from absl import flags
 
+from scripts import data_flags
 from scripts import program
 
 flags.adopt_module_key_flags(program)
+flags.adopt_module_key_flags(data_flags)
 
 _NAMES = (
     "writing",
@@ -26,10 +28,9 @@ _NAMES = (
     "convnet_ensemble",
 )
 _COMPARE = flags.DEFINE_list(
-    "compare", list(_NAMES), "What to compare: some of these, in this order."
-)
-_DATASET = flags.DEFINE_string(
-    "dataset", "digits", "Name of a TFDS image-classification set."
+    "compare",
+    [name for name in _NAMES if name != "mlp_ensemble"],
+    "What to compare, in this order: these, or mlp_ensemble.",
 )
 _SPLIT = flags.DEFINE_string("split", "train", "Split, in TFDS' notation.")
 _ENSEMBLE_SPLIT = flags.DEFINE_string(
@@ -67,7 +68,12 @@ def _benchmark():
     from kd_keras.benchmarks import stored_targets
 
     source, ensemble_source = (
-        datasets.load(_DATASET.value, split, data_dir=program.DATA_DIR.value)
+        datasets.load(
+            data_flags.DATASET.value,
+            split,
+            data_dir=data_flags.DATA_DIR.value,
+            image_size=program.units(data_flags.IMAGE_SIZE),
+        )
         for split in (_SPLIT.value, _ENSEMBLE_SPLIT.value)
     )
     ratios = []
@@ -83,7 +89,7 @@ def _benchmark():
         print(done, file=sys.stderr, flush=True)
     print(rounds.table(ratios))
     print(
-        f"\n{_DATASET.value} {_SPLIT.value}, ensembles on "
+        f"\n{data_flags.DATASET.value} {_SPLIT.value}, ensembles on "
         f"{_ENSEMBLE_SPLIT.value}, {platform.machine()}, TensorFlow "
         f"{tf.__version__}, Keras {keras.__version__}, rounds: {_ROUNDS.value}"
     )
@@ -97,7 +103,7 @@ def _benchmark():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main)
+    app.run(main, flags_parser=program.parse)
 
 
 if __name__ == "__main__":

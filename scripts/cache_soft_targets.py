@@ -20,18 +20,18 @@ from absl import app
 from absl import flags
 
 from scripts import beam_flags
+from scripts import data_flags
 from scripts import program
 from scripts import teacher_flags
 
 flags.adopt_module_key_flags(program)
+flags.adopt_module_key_flags(data_flags)
 flags.adopt_module_key_flags(beam_flags)
 flags.adopt_module_key_flags(teacher_flags)
 
 _SETTINGS = (
-    flags.DEFINE_string(
-        "dataset", "digits", "Name of a TFDS image-classification set."
-    ),
-    program.DATA_DIR,
+    data_flags.DATASET,
+    data_flags.DATA_DIR,
     flags.DEFINE_string("split", "train", "Split, in TFDS' notation."),
     teacher_flags.MEAN,
     flags.DEFINE_float(
@@ -62,9 +62,6 @@ _SETTINGS = (
     ),
     flags.DEFINE_integer("batch_size", 256, "Images for the teacher at once."),
 )
-_IMAGE_SIZE = flags.DEFINE_list(
-    "image_size", None, "Height and width to resize images to, as 224,224."
-)
 _PLAN = flags.DEFINE_bool(
     "plan",
     False,
@@ -91,8 +88,8 @@ def _store(beam_options):
     from kd_keras import training
 
     config = training.StoreConfig(
-        teachers=tuple(teacher_flags.TEACHERS.value),
-        image_size=_IMAGE_SIZE.value and program.units(_IMAGE_SIZE),
+        teacher=tuple(teacher_flags.TEACHERS.value),
+        image_size=program.units(data_flags.IMAGE_SIZE),
         **{flag.name: flag.value for flag in _SETTINGS},
     )
     if _PLAN.value:

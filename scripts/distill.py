@@ -12,18 +12,18 @@ Broken off, it goes on where it was when it is started by the same command.
 from absl import app
 from absl import flags
 
+from scripts import data_flags
 from scripts import program
 from scripts import strategy_flags
 
 flags.adopt_module_key_flags(program)
+flags.adopt_module_key_flags(data_flags)
 flags.adopt_module_key_flags(strategy_flags)
 
 # Each has the name of its field in `training.DistillConfig`.
 _SETTINGS = (
-    flags.DEFINE_string(
-        "dataset", "digits", "Name of a TFDS image-classification set."
-    ),
-    program.DATA_DIR,
+    data_flags.DATASET,
+    data_flags.DATA_DIR,
     *strategy_flags.STRATEGY,
     flags.DEFINE_string(
         "train_split", "train", "Split to train on, in TFDS' notation."
@@ -60,6 +60,7 @@ _SETTINGS = (
     flags.DEFINE_integer("first_seed", 0, "Seed of the first."),
 )
 _UNITS = (
+    data_flags.IMAGE_SIZE,
     flags.DEFINE_list(
         "teacher_units", ["400", "400"], "The teacher's hidden layers."
     ),
@@ -105,7 +106,7 @@ def _distill():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main)
+    app.run(main, flags_parser=program.parse)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
-        self.assertLen(json.loads(output.read_text()), 7)
+        self.assertLen(json.loads(output.read_text()), 6)
 
     def test_unknown_comparison(self):
         process = processes.start(

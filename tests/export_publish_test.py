@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from kd_keras import export
+from kd_keras.export import checking
 from tests import export_models
 
 
@@ -123,7 +124,7 @@ class PublishTest(parameterized.TestCase):
 
     def test_nan_is_a_mismatch(self):
         with mock.patch.object(
-            export, "_relative_error", return_value=float("nan")
+            checking, "relative_error", return_value=float("nan")
         ):
             with self.assertRaisesRegex(RuntimeError, "differ by nan"):
                 export.export_student(export_models.small_student(), self.path)
@@ -142,17 +143,17 @@ class PublishTest(parameterized.TestCase):
         (np.inf, -np.inf, False),
     )
     def test_what_counts_as_equal(self, expected, found, is_equal):
-        error = export._relative_error(
+        error = checking.relative_error(
             tf.constant([found], tf.float64),
             tf.constant([expected], tf.float64),
         )
-        self.assertEqual(error <= export._TOLERANCE, is_equal)
+        self.assertEqual(error <= checking.TOLERANCE, is_equal)
 
     def test_other_shapes_and_dtypes_are_not_equal(self):
         x = tf.zeros([2, 3])
-        self.assertEqual(export._relative_error(x, x), 0.0)
+        self.assertEqual(checking.relative_error(x, x), 0.0)
         for other in (tf.zeros([2, 1]), tf.zeros([2, 3], tf.float64)):
-            self.assertEqual(export._relative_error(other, x), float("inf"))
+            self.assertEqual(checking.relative_error(other, x), float("inf"))
 
 
 class OtherProcessTest(parameterized.TestCase):

@@ -18,6 +18,7 @@ LAYERS = (
         "distribution",
         "keras_hooks",
         "ops",
+        "pixels",
         "progress",
         "runs",
         "version",

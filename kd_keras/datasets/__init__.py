@@ -12,7 +12,6 @@ before.
 
 from kd_keras.datasets.augmentation import random_shift
 from kd_keras.datasets.batching import batches
-from kd_keras.datasets.batching import to_float
 from kd_keras.datasets.loading import ImageDataset
 from kd_keras.datasets.loading import load
 from kd_keras.datasets.transfer import NO_LABEL
@@ -20,6 +19,8 @@ from kd_keras.datasets.transfer import drop_classes
 from kd_keras.datasets.transfer import hide_labels
 from kd_keras.datasets.transfer import keep_classes
 from kd_keras.datasets.transfer import take_fraction
+from kd_keras.pixels import resize
+from kd_keras.pixels import to_float
 
 __all__ = [
     "NO_LABEL",
@@ -30,6 +31,7 @@ __all__ = [
     "keep_classes",
     "load",
     "random_shift",
+    "resize",
     "take_fraction",
     "to_float",
 ]

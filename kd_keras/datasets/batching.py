@@ -16,37 +16,11 @@ from kd_keras.datasets.order import checked_epoch
 from kd_keras.datasets.order import example_seeds
 from kd_keras.datasets.order import ordered_positions
 from kd_keras.datasets.tuning import untuned
+from kd_keras.pixels import to_float
 
 # Sets of at most this many bytes are kept in memory by default. MNIST
 # takes 47 MB and CIFAR-100 154 MB, ImageNet at 224 x 224 some 193 GB.
 MAX_CACHE_BYTES = 2**30
-
-
-def to_float(image):
-    """Scales uint8 pixels to float32 in [0, 1]: `image / 255`.
-
-    Args:
-        image: uint8 tensor or array of any shape.
-
-    Returns:
-        float32 tensor of the same shape.
-
-    Raises:
-        TypeError: If `image` is not uint8. Pixels that were scaled before
-            would silently shrink by another factor of 255.
-
-    Example:
-
-    >>> print(to_float(tf.constant([0, 51, 255], tf.uint8)).numpy())
-    [0.  0.2 1. ]
-    """
-    image = tf.convert_to_tensor(image)
-    if image.dtype != tf.uint8:
-        raise TypeError(
-            'Argument "image" must be uint8, with values 0 to 255. Received: '
-            f"dtype {image.dtype.name}. Scale the pixels once only."
-        )
-    return tf.cast(image, tf.float32) / 255.0
 
 
 def batches(

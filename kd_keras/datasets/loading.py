@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from kd_keras import distribution
+from kd_keras import pixels
 from kd_keras.datasets import slicing
 from kd_keras.datasets import tuning
 from kd_keras.datasets.embedded import digits_builder
@@ -147,7 +148,7 @@ def load(
                 return dataset
             return dataset.map(
                 lambda example: {
-                    "image": _resize(example["image"], image_shape),
+                    "image": pixels.resize(example["image"], image_shape[:2]),
                     "label": example["label"],
                 },
                 num_parallel_calls=tf.data.AUTOTUNE,
@@ -301,14 +302,6 @@ def _read(builder, split):
         ),
     )
     return tuning.untuned(distribution.shard_by_elements(dataset))
-
-
-def _resize(image, image_shape):
-    image = tf.image.resize(
-        image, image_shape[:2], method="bilinear", antialias=True
-    )
-    image = tf.saturate_cast(tf.round(image), tf.uint8)
-    return tf.ensure_shape(image, image_shape)
 
 
 def _check_image_size(image_size):

@@ -2,6 +2,8 @@
 
 from kd_keras.training.config import DistillConfig
 from kd_keras.training.distillation import run_distillation
+from kd_keras.training.evaluation import EvaluationConfig
+from kd_keras.training.evaluation import run_evaluation
 from kd_keras.training.storing import StoreConfig
 from kd_keras.training.storing import audit_soft_targets
 from kd_keras.training.storing import plan_soft_targets
@@ -12,10 +14,12 @@ from kd_keras.training.summary import summarise
 __all__ = [
     "ARMS",
     "DistillConfig",
+    "EvaluationConfig",
     "StoreConfig",
     "audit_soft_targets",
     "plan_soft_targets",
     "run_distillation",
+    "run_evaluation",
     "store_soft_targets",
     "summarise",
 ]

@@ -18,6 +18,7 @@ class DistillConfig:
     Attributes:
         dataset: Name of a TFDS image-classification set, or `"digits"`.
         data_dir: Where TFDS keeps its data sets; None for its own default.
+        image_size: Height and width to resize images to; None for as they are.
         train_split: Split to train on, in TFDS' notation.
         test_split: Split to count errors on. To choose settings, hold out a
             part of the training split instead: `train[:80%]`, `train[80%:]`.
@@ -42,6 +43,7 @@ class DistillConfig:
 
     dataset: str = "digits"
     data_dir: str | None = None
+    image_size: tuple[int, int] | None = None
     train_split: str = "train"
     test_split: str = "test"
     labelled_fraction: float = 0.1

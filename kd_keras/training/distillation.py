@@ -5,13 +5,11 @@ import functools
 import io
 import json
 import pathlib
-import platform
 import shutil
 import time
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kd_keras import callbacks
 from kd_keras import datasets
@@ -21,8 +19,8 @@ from kd_keras import metrics
 from kd_keras import models
 from kd_keras import progress
 from kd_keras import runs
-from kd_keras import version
 from kd_keras.distiller import Distiller
+from kd_keras.training import provenance
 from kd_keras.training.summary import ARMS
 
 
@@ -97,7 +95,11 @@ class _Data:
     """The data of the job: built once, read in the order of each seed."""
 
     def __init__(self, config):
-        load = functools.partial(datasets.load, data_dir=config.data_dir)
+        load = functools.partial(
+            datasets.load,
+            data_dir=config.data_dir,
+            image_size=config.image_size,
+        )
         self.train = load(config.dataset, config.train_split)
         test = load(config.dataset, config.test_split)
         self.config = config
@@ -286,11 +288,6 @@ def _provenance(data):
     return {
         "dataset_version": data.train.version,
         "num_train_examples": data.train.num_examples,
-        "versions": {
-            "kd_keras": version.__version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": provenance.versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

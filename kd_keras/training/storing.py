@@ -5,6 +5,7 @@ import functools
 import pathlib
 
 from kd_keras import datasets
+from kd_keras import runs
 from kd_keras import saved_teachers
 from kd_keras import soft_targets
 from kd_keras import teachers
@@ -17,7 +18,7 @@ class StoreConfig:
     """What soft targets to store.
 
     Attributes:
-        teachers: Paths of `.keras` files or SavedModels; several are an
+        teacher: Paths of `.keras` files or SavedModels; several are an
             ensemble.
         dataset: Name of a TFDS image-classification set, or `"digits"`.
         data_dir: Where TFDS keeps its data sets; None for its own default.
@@ -35,7 +36,7 @@ class StoreConfig:
         batch_size: Examples that the teacher is given at once.
     """
 
-    teachers: tuple[str, ...]
+    teacher: tuple[str, ...]
     dataset: str = "digits"
     data_dir: str | None = None
     split: str = "train"
@@ -61,7 +62,7 @@ def make_store_job(config):
         `soft_targets.writing.Job`.
     """
     source = _open_source(config)
-    teacher = _load(config.teachers, config.mean)
+    teacher = _load(config.teacher, config.mean)
     views = (None, None, None)
     if config.num_views is not None:
         shift = datasets.random_shift(config.max_shift)
@@ -86,7 +87,7 @@ def store_soft_targets(
 
     Args:
         config: A `StoreConfig`.
-        output_dir: Directory to make.
+        output_dir: Directory to make: the store, and `config.json`.
         overwrite: Whether a store at `output_dir`, or a broken one of another
             configuration, may be replaced. Defaults to False.
         beam_options: List of str, Beam's options, one of which names the
@@ -97,14 +98,18 @@ def store_soft_targets(
     """
     if beam_options is None:
         writing.write_job(make_store_job(config), output_dir, overwrite)
-        return
-    from kd_keras.soft_targets import pipeline
+    else:
+        from kd_keras.soft_targets import pipeline
 
-    pipeline.write(
-        output_dir,
-        functools.partial(make_store_job, config),
-        beam_options,
-        overwrite=overwrite,
+        pipeline.write(
+            output_dir,
+            functools.partial(make_store_job, config),
+            beam_options,
+            overwrite=overwrite,
+        )
+    # To do the same again; the store itself is described by its manifest.
+    runs.write_json(
+        pathlib.Path(output_dir) / "config.json", dataclasses.asdict(config)
     )
 
 
@@ -121,7 +126,7 @@ def plan_soft_targets(config):
     temperatures = {1.0, 4.0, config.temperature or 4.0}
     ks = [config.top_k] if config.top_k else [1, 2, 5, 10, 50, 100]
     return soft_targets.plan(
-        _load(config.teachers, config.mean),
+        _load(config.teacher, config.mean),
         _open_source(config),
         temperatures=sorted(temperatures),
         ks=ks,
@@ -142,7 +147,7 @@ def audit_soft_targets(
 
     Args:
         path: Directory of the store, which names its data set.
-        teacher_paths: As `StoreConfig.teachers`.
+        teacher_paths: As `StoreConfig.teacher`.
         mean: As `StoreConfig.mean`. Defaults to `"arithmetic"`.
         data_dir: As `StoreConfig.data_dir`. Defaults to None.
         max_shift: As `StoreConfig.max_shift`. Defaults to 2.

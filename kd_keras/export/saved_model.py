@@ -4,26 +4,21 @@ A SavedModel runs without Keras and without this package: in TensorFlow
 Serving, in C++, or in a process that has TensorFlow only.
 """
 
-import os
 import re
-import shutil
-import uuid
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kd_keras import keras_hooks
+from kd_keras.export import checking
+from kd_keras.export import publishing
 
 # Size of dimensions that a signature leaves open, in the inputs of the check.
 _OPEN_SIZE = 32
 # Batches of the check: of several sizes, because a batch dimension that a
 # model has fixed without saying so shows only then.
 _BATCH_SIZES = (3, 1)
-# What two runs of one graph may differ by, relative to the largest logit:
-# another device or thread count may sum in another order.
-_TOLERANCE = 1e-5
-_HALF_TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
 
 
 def export_student(student, path, *, input_signature=None, overwrite=False):
@@ -70,57 +65,17 @@ def export_student(student, path, *, input_signature=None, overwrite=False):
     >>> serve(inputs=tf.ones([2, 4]))["logits"].shape
     TensorShape([2, 3])
     """
-    path = _checked_path(path, overwrite)
-    _check_student(student)
-    structure = _input_structure(student, input_signature)
-    specs = _named_specs(structure)
+    with publishing.aside(path, overwrite=overwrite) as written:
+        checking.check_student(student)
+        structure = _input_structure(student, input_signature)
+        specs = _named_specs(structure)
 
-    def serve(*tensors):
-        inputs = keras.tree.pack_sequence_as(structure, list(tensors))
-        return _named_outputs(student, student(inputs, training=False))
+        def serve(*tensors):
+            inputs = keras.tree.pack_sequence_as(structure, list(tensors))
+            return _named_outputs(student, student(inputs, training=False))
 
-    # A sibling, so that publishing is a rename within one file system. Not by
-    # `tempfile`, whose directories nobody else may read.
-    written = _sibling(path, "partial")
-    try:
         _write(student, serve, specs, written)
         _check_written(student, serve, specs, written)
-        _publish(written, path)
-    finally:
-        shutil.rmtree(written, ignore_errors=True)
-
-
-def _checked_path(path, overwrite):
-    """`path` as an absolute one, if something may be written there."""
-    path = os.fspath(path)
-    if "://" in path:
-        raise ValueError(
-            "`path` must be a local directory, because a SavedModel is "
-            "published by a rename: export to one, then copy it with "
-            f"`tf.io.gfile` or your storage's own tool. Received: path={path}"
-        )
-    path = os.path.abspath(path)
-    is_empty = os.path.isdir(path) and not os.listdir(path)
-    if os.path.lexists(path) and not is_empty and not overwrite:
-        raise FileExistsError(
-            f"There is something at `path` already: {path}. Pass "
-            "`overwrite=True` to replace it, or give another path."
-        )
-    return path
-
-
-def _check_student(student):
-    if not isinstance(student, keras.Model):
-        raise TypeError(
-            "`student` must be a `keras.Model`. Received: "
-            f"student={student!r} of type {type(student).__name__}."
-        )
-    if not student.built:
-        raise ValueError(
-            "`student` must be built before it is exported, otherwise it has "
-            "no variables: call it on a batch, or train it. Received: "
-            f"student={student!r}"
-        )
 
 
 def _input_structure(student, input_signature):
@@ -227,10 +182,7 @@ def _check_written(student, serve, specs, path):
     # As a graph, which is what was written: run eagerly, unfused operations
     # round differently in a deep student.
     in_memory = tf.function(serve, autograph=False)
-    tolerance = max(
-        _HALF_TOLERANCES.get(layer.compute_dtype, _TOLERANCE)
-        for layer in keras_hooks.layers_of(student)
-    )
+    accepted = checking.tolerance(student)
     rng = np.random.default_rng(0)
     for batch_size in _BATCH_SIZES:
         inputs = [_random_input(rng, spec, batch_size) for spec in specs]
@@ -245,17 +197,13 @@ def _check_written(student, serve, specs, path):
                 "was published."
             )
         for name, logits in expected.items():
-            error = _relative_error(found[name], logits)
-            # Not `error > tolerance`, which a NaN would pass.
-            if not error <= tolerance:
-                raise RuntimeError(
-                    f"The SavedModel written for {student.name!r} does not "
-                    f"give the student's {name!r}: relative to the largest "
-                    f"they differ by {error:.3g}, accepted is {tolerance:g}. "
-                    "Nothing was published. A student that is random, or "
-                    "changes its state, in inference mode cannot be "
-                    "exported: look for a layer that ignores `training`."
-                )
+            checking.check_logits(
+                student,
+                found[name],
+                logits,
+                accepted,
+                f"The output {name!r} of the SavedModel",
+            )
 
 
 def _random_input(rng, spec, batch_size):
@@ -268,44 +216,3 @@ def _random_input(rng, spec, batch_size):
         return tf.constant(rng.random(sizes), spec.dtype)
     # 0 and 1 are valid everywhere: class or token numbers, bytes, booleans.
     return tf.cast(tf.constant(rng.integers(0, 2, sizes)), spec.dtype)
-
-
-def _relative_error(found, expected):
-    """Largest difference, relative to the largest value where that is > 1."""
-    if found.dtype != expected.dtype or found.shape != expected.shape:
-        return float("inf")
-    found = tf.cast(found, tf.float64).numpy()
-    expected = tf.cast(expected, tf.float64).numpy()
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
-    # A student may give minus infinity for classes that it rules out.
-    finite = np.abs(expected[np.isfinite(expected)])
-    scale = max(1.0, finite.max(initial=0.0))
-    difference = np.abs(np.where(same, 0, found) - np.where(same, 0, expected))
-    return float(difference.max(initial=0.0)) / scale
-
-
-def _publish(written, path):
-    """Moves a complete SavedModel to `path`, in place of what is there."""
-    if not os.path.lexists(path):
-        os.rename(written, path)
-        return
-    # A directory cannot be renamed onto one that is not empty. What was there
-    # is moved aside, and removed once the new one is in its place.
-    replaced = _sibling(path, "replaced")
-    os.rename(path, replaced)
-    try:
-        os.rename(written, path)
-    except BaseException:
-        os.rename(replaced, path)
-        raise
-    if os.path.isdir(replaced) and not os.path.islink(replaced):
-        shutil.rmtree(replaced)
-    else:
-        os.remove(replaced)
-
-
-def _sibling(path, purpose):
-    """A hidden name in the directory of `path`, which is made if need be."""
-    parent, name = os.path.split(path)
-    os.makedirs(parent, exist_ok=True)
-    return os.path.join(parent, f".{name}.{purpose}-{uuid.uuid4().hex[:8]}")

@@ -1,0 +1,17 @@
+"""Measurements as numbers: of predictions, and of what they cost."""
+
+from kd_keras.diagnostics.latency import Latency
+from kd_keras.diagnostics.latency import measure_latency
+from kd_keras.diagnostics.predictions import Fidelity
+from kd_keras.diagnostics.predictions import Quality
+from kd_keras.diagnostics.predictions import fidelity
+from kd_keras.diagnostics.predictions import quality
+
+__all__ = [
+    "Fidelity",
+    "Latency",
+    "Quality",
+    "fidelity",
+    "measure_latency",
+    "quality",
+]

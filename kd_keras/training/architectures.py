@@ -1,0 +1,132 @@
+"""Models by name: ours, and those of `keras.applications`."""
+
+import inspect
+import pathlib
+
+import keras
+
+from kd_keras import models
+
+EXAMPLES = "mlp:400,400, convnet:32,64, MobileNetV2 or teacher.keras"
+# Suffixes of what is loaded instead of built.
+_FILES = (".keras", ".tflite", ".onnx")
+
+
+def is_path(name):
+    """Whether this names something saved rather than something to build.
+
+    Args:
+        name: str.
+
+    Returns:
+        bool.
+
+    Example:
+
+    >>> is_path("mlp:400,400"), is_path("runs/teacher.keras")
+    (False, True)
+    """
+    path = pathlib.Path(name)
+    return path.suffix in _FILES or len(path.parts) > 1 or path.exists()
+
+
+def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
+    """Builds an image classifier that takes pixels in [0, 1] and gives logits.
+
+    Args:
+        name: `"mlp"` or `"convnet"` with the sizes of its hidden layers or of
+            its convolutions, as `"mlp:400,400"`, `"convnet:32,64"`; or a
+            builder of `keras.applications`, as `"MobileNetV2"`.
+        image_shape: `(height, width, channels)`.
+        num_classes: int.
+        dropout: Dropout rate of our models. Defaults to 0.
+        weights: Path of a file of weights for this model, trained on pixels in
+            [0, 1]. Defaults to None: untrained.
+        seed: Seed of the initial weights and of dropout. Defaults to 0.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        FileNotFoundError: If there is no file of weights.
+        ValueError: If there is no such model, it does not take such images, or
+            the weights are not those of this model.
+
+    Example:
+
+    >>> build("mlp:20", (8, 8, 1), 10).output_shape
+    (None, 10)
+    """
+    kind, _, sizes = name.partition(":")
+    if kind in ("mlp", "convnet"):
+        builder = {"mlp": models.mlp, "convnet": models.convnet}[kind]
+        given = [_sizes(name, sizes)] if sizes else []
+        model = builder(
+            image_shape, num_classes, *given, dropout=dropout, seed=seed
+        )
+    else:
+        model = _application(name, image_shape, num_classes, dropout, seed)
+    if weights is not None:
+        _load_weights(model, name, weights)
+    return model
+
+
+def _sizes(name, sizes):
+    try:
+        return tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise ValueError(
+            "The sizes of a model are whole numbers with commas between them, "
+            f"as in mlp:400,400. Received: {name!r}."
+        ) from None
+
+
+def _application(name, image_shape, num_classes, dropout, seed):
+    builder = getattr(keras.applications, name, None)
+    if not name[:1].isupper() or not callable(builder):
+        raise ValueError(
+            f"There is no model {name!r}. Accepted: mlp:SIZES, convnet:SIZES, "
+            "a builder of keras.applications, or the path of a saved model; "
+            f"for example {EXAMPLES}."
+        )
+    if dropout:
+        raise ValueError(
+            f"{name} has dropout of its own, or none. Received: dropout="
+            f"{dropout!r}. Leave it at 0."
+        )
+    # These builders take no seed.
+    keras.utils.set_random_seed(seed)
+    options = {}
+    if "include_preprocessing" in inspect.signature(builder).parameters:
+        options["include_preprocessing"] = False
+    model = builder(
+        weights=None,
+        input_shape=tuple(image_shape),
+        classes=num_classes,
+        classifier_activation=None,
+        **options,
+    )
+    scales = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Rescaling) and layer.scale == 1 / 255
+    ]
+    if not scales:
+        return model
+    # It scales pixels by itself, which must then come unscaled.
+    inputs = keras.Input(image_shape, name="image")
+    pixels = keras.layers.Rescaling(255.0, name="pixels")(inputs)
+    return keras.Model(inputs, model(pixels), name=model.name)
+
+
+def _load_weights(model, name, weights):
+    path = pathlib.Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of weights at {path}.")
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} does not hold the weights of {name}: {reason}"
+        ) from error

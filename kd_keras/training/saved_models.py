@@ -1,0 +1,81 @@
+"""Any saved classifier, as a function from pixels to logits."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import datasets
+from kd_keras import saved_teachers
+from kd_keras import teachers
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+    """A classifier that was loaded.
+
+    Attributes:
+        path: `pathlib.Path` it came from.
+        predict: Function from uint8 images, shape `[batch, height, width,
+            channels]`, to float32 logits, an array of shape `[batch,
+            num_classes]`.
+        num_parameters: How many numbers it has learnt; None if that is not
+            known.
+        num_bytes: Size on disk.
+    """
+
+    path: pathlib.Path
+    predict: Callable[[np.ndarray], np.ndarray]
+    num_parameters: int | None
+    num_bytes: int
+
+
+def open_model(path):
+    """Loads a classifier from disk.
+
+    Args:
+        path: A `.keras` file, or the directory of a SavedModel: of the bare
+            student, which takes pixels in [0, 1], or one for serving, which
+            takes them as uint8.
+
+    Returns:
+        `SavedModel`.
+
+    Raises:
+        FileNotFoundError: If there is nothing at `path`.
+        ValueError: If it is no such model, or gives no logits.
+    """
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").exists():
+        # The signature that clients call, if there are others.
+        model = saved_teachers.SavedModelTeacher(path)
+        takes_pixels = tf.uint8 in model.input_dtypes
+    else:
+        model = saved_teachers.load_teacher(path)
+        takes_pixels = False
+    teachers.check_gives_logits(model)
+
+    # Of any size, so that the last batch does not trace anew.
+    @tf.function(reduce_retracing=True)
+    def forward(images):
+        x = images if takes_pixels else datasets.to_float(images)
+        return tf.cast(teachers.forward(model, x)(1.0), tf.float32)
+
+    return SavedModel(
+        path=path,
+        predict=lambda images: forward(tf.constant(images)).numpy(),
+        num_parameters=model.count_params()
+        if isinstance(model, keras.Model)
+        else None,
+        num_bytes=num_bytes(path),
+    )
+
+
+def num_bytes(path):
+    """Bytes of a file, or of all files in a directory."""
+    path = pathlib.Path(path)
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())

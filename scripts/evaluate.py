@@ -1,0 +1,83 @@
+r"""Measures a saved student, and its teacher, on a split.
+
+Errors and accuracy with its interval, calibration, likelihood, how like the
+teacher it is, latency, and size on disk. Example:
+
+  python -m scripts.evaluate --model=runs/digits/student.keras
+"""
+
+from absl import app
+from absl import flags
+
+from scripts import data_flags
+from scripts import program
+
+flags.adopt_module_key_flags(program)
+flags.adopt_module_key_flags(data_flags)
+
+# Each has the name of its field in `training.EvaluationConfig`.
+_SETTINGS = (
+    flags.DEFINE_string(
+        "model",
+        None,
+        "The student: a .keras file or the directory of a SavedModel.",
+        required=True,
+    ),
+    flags.DEFINE_string(
+        "teacher", None, "Its teacher, the same. Default: none."
+    ),
+    data_flags.DATASET,
+    data_flags.DATA_DIR,
+    flags.DEFINE_string("split", "test", "Split, in TFDS' notation."),
+    flags.DEFINE_integer("batch_size", 256, "Images for a model at once."),
+    flags.DEFINE_integer("num_bins", 15, "Bins of the calibration error."),
+    flags.DEFINE_integer(
+        "latency_rounds", 50, "Batches of each size that are timed."
+    ),
+)
+_UNITS = (
+    flags.DEFINE_list(
+        "latency_batch_sizes",
+        ["1", "32", "256"],
+        "Sizes of the batches whose latency is measured.",
+    ),
+    data_flags.IMAGE_SIZE,
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir",
+    None,
+    "Directory to make, with evaluation.json and report.md. Default: none, "
+    "only to print.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Replace an earlier output at --output_dir."
+)
+
+
+def main(argv):
+    """Evaluates and prints the table."""
+    program.run("evaluate", argv, _evaluate)
+
+
+def _evaluate():
+    from kd_keras import training
+
+    config = training.EvaluationConfig(
+        **{flag.name: flag.value for flag in _SETTINGS},
+        **{flag.name: program.units(flag) for flag in _UNITS},
+    )
+    _, text = training.run_evaluation(
+        config, _OUTPUT_DIR.value, overwrite=_OVERWRITE.value
+    )
+    print(text)
+    if _OUTPUT_DIR.value:
+        print(f"Written: {_OUTPUT_DIR.value}")
+
+
+def run():
+    """Entry point of the installed command."""
+    app.run(main, flags_parser=program.parse)
+
+
+if __name__ == "__main__":
+    run()
