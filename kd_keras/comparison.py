@@ -63,45 +63,46 @@ def paired_difference(first, second, confidence=0.95):
     return mean, mean - reach, mean + reach
 
 
-def verdict(baseline, candidate, num_examples):
+def verdict(baseline, candidate, num_examples, name="hard labels"):
     """Says in words what paired numbers of errors show.
 
     Args:
         baseline: Errors of the baseline, one number per seed.
-        candidate: Errors of the candidate, in the same order of seeds.
+        candidate: Errors of the distilled student, in the same order of seeds.
         num_examples: Number of examples on which they were counted.
+        name: What the baseline is. Defaults to `"hard labels"`.
 
     Returns:
-        A sentence or two.
+        A sentence or two: better, worse, or no evidence.
 
     Example:
 
-    >>> verdict([30, 32, 34], [20, 21, 25], 500)[:40]
-    'Distillation removes 10.0 of 32.0 errors'
+    >>> verdict([30, 32, 34], [20, 21, 25], 500)[:48]
+    'Better than hard labels: distillation removes 10'
     """
     mean, low, high = paired_difference(baseline, candidate)
     average = statistics.fmean(baseline)
     runs = f"{len(baseline)} paired seed" + "s" * (len(baseline) > 1)
     if len(baseline) == 1:
         return (
-            f"With one seed nothing can be said: {candidate[0]} errors against "
-            f"{baseline[0]}. Run several seeds."
+            f"No evidence with one seed: {candidate[0]} errors against "
+            f"{baseline[0]} of {name}. Run several seeds."
         )
     interval = f"95% interval {low:.1f} to {high:.1f}, {runs}"
     if low <= 0.0 <= high:
         return (
-            "The difference is inside the noise: hard labels minus distilled "
-            f"is {mean:+.1f} of {average:.1f} errors on {num_examples} "
-            f"examples ({interval})."
+            f"No evidence against {name}: the difference is inside the noise, "
+            f"{mean:+.1f} of {average:.1f} errors on {num_examples} examples "
+            f"({interval})."
         )
     if mean > 0:
         return (
-            f"Distillation removes {mean:.1f} of {average:.1f} errors on "
-            f"{num_examples} examples ({interval})."
+            f"Better than {name}: distillation removes {mean:.1f} of "
+            f"{average:.1f} errors on {num_examples} examples ({interval})."
         )
     return (
-        f"Distillation adds {-mean:.1f} errors to {average:.1f} on "
-        f"{num_examples} examples ({interval} removed)."
+        f"Worse than {name}: distillation adds {-mean:.1f} errors to "
+        f"{average:.1f} on {num_examples} examples ({interval} removed)."
     )
 
 

@@ -15,11 +15,13 @@ from absl import app
 from absl import flags
 
 from scripts import program
+from scripts import settings
 from scripts import teacher_flags
+from scripts import view_flags
 
-flags.adopt_module_key_flags(program)
-flags.adopt_module_key_flags(teacher_flags)
+settings.adopt(program, teacher_flags, view_flags)
 
+_TEACHERS = teacher_flags.define_teachers(required=True)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where TFDS keeps its data sets. Default: its own."
 )
@@ -42,10 +44,10 @@ def _audit():
 
     audit = training.audit_soft_targets(
         _STORE.value,
-        teacher_flags.TEACHERS.value,
+        _TEACHERS.value,
         mean=teacher_flags.MEAN.value,
         data_dir=_DATA_DIR.value,
-        max_shift=teacher_flags.MAX_SHIFT.value,
+        max_shift=view_flags.MAX_SHIFT.value,
         num_examples=_NUM_EXAMPLES.value,
         seed=_SEED.value,
     )
@@ -56,7 +58,7 @@ def _audit():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main, flags_parser=program.parse)
+    app.run(main, flags_parser=settings.parse)
 
 
 if __name__ == "__main__":

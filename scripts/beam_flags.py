@@ -6,7 +6,7 @@ import sys
 
 from absl import flags
 
-from scripts import program
+from scripts import settings
 
 RUNNER = flags.DEFINE_string(
     "runner",
@@ -26,8 +26,8 @@ def parse(argv):
         The name of the program and what are Beam's options.
     """
     if not any(argument.startswith("--runner") for argument in argv):
-        return program.parse(argv)
-    program.take_up_config(argv)
+        return settings.parse(argv)
+    settings.take_up_config(argv)
     try:
         rest = flags.FLAGS(argv, known_only=True)
         _check(rest[1:])

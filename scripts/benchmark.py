@@ -14,9 +14,9 @@ from absl import flags
 
 from scripts import data_flags
 from scripts import program
+from scripts import settings
 
-flags.adopt_module_key_flags(program)
-flags.adopt_module_key_flags(data_flags)
+settings.adopt(program, data_flags)
 
 _NAMES = (
     "writing",
@@ -72,7 +72,7 @@ def _benchmark():
             data_flags.DATASET.value,
             split,
             data_dir=data_flags.DATA_DIR.value,
-            image_size=program.units(data_flags.IMAGE_SIZE),
+            image_size=settings.numbers(data_flags.IMAGE_SIZE),
         )
         for split in (_SPLIT.value, _ENSEMBLE_SPLIT.value)
     )
@@ -103,7 +103,7 @@ def _benchmark():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main, flags_parser=program.parse)
+    app.run(main, flags_parser=settings.parse)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,17 @@ from absl import flags
 
 from scripts import beam_flags
 from scripts import data_flags
+from scripts import output_flags
 from scripts import program
+from scripts import settings
 from scripts import teacher_flags
+from scripts import view_flags
 
-flags.adopt_module_key_flags(program)
-flags.adopt_module_key_flags(data_flags)
-flags.adopt_module_key_flags(beam_flags)
-flags.adopt_module_key_flags(teacher_flags)
+settings.adopt(
+    program, output_flags, data_flags, beam_flags, teacher_flags, view_flags
+)
 
+_TEACHERS = teacher_flags.define_teachers(required=True)
 _SETTINGS = (
     data_flags.DATASET,
     data_flags.DATA_DIR,
@@ -55,7 +58,7 @@ _SETTINGS = (
         "Store so many views of each image, randomly shifted. Default: the "
         "images as they are.",
     ),
-    teacher_flags.MAX_SHIFT,
+    view_flags.MAX_SHIFT,
     flags.DEFINE_integer("augment_seed", 0, "Seed of the views."),
     flags.DEFINE_integer(
         "num_ranges", 8, "Files to write, if the source has fewer."
@@ -68,11 +71,9 @@ _PLAN = flags.DEFINE_bool(
     "Store nothing: measure on a sample what each top_k and dtype would cost "
     "and lose, at T = 1, 4 and --temperature.",
 )
-_OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Directory to make; required but with --plan."
-)
-_OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Replace an earlier store at --output_dir."
+_OUTPUT_DIR = output_flags.define_output_dir(
+    "Directory to make; required but with --plan.",
+    required=False,
 )
 
 
@@ -88,8 +89,8 @@ def _store(beam_options):
     from kd_keras import training
 
     config = training.StoreConfig(
-        teacher=tuple(teacher_flags.TEACHERS.value),
-        image_size=program.units(data_flags.IMAGE_SIZE),
+        teacher=tuple(_TEACHERS.value),
+        image_size=settings.numbers(data_flags.IMAGE_SIZE),
         **{flag.name: flag.value for flag in _SETTINGS},
     )
     if _PLAN.value:
@@ -100,7 +101,7 @@ def _store(beam_options):
     training.store_soft_targets(
         config,
         _OUTPUT_DIR.value,
-        overwrite=_OVERWRITE.value,
+        overwrite=output_flags.OVERWRITE.value,
         beam_options=beam_options,
     )
     print(f"Written: {_OUTPUT_DIR.value}")

@@ -13,73 +13,78 @@ from absl import app
 from absl import flags
 
 from scripts import data_flags
+from scripts import output_flags
 from scripts import program
-from scripts import strategy_flags
+from scripts import settings
+from scripts import teacher_flags
+from scripts import training_flags
 
-flags.adopt_module_key_flags(program)
-flags.adopt_module_key_flags(data_flags)
-flags.adopt_module_key_flags(strategy_flags)
+settings.adopt(program, output_flags, data_flags, training_flags, teacher_flags)
 
+_TEACHERS = teacher_flags.define_teachers(required=False)
 # Each has the name of its field in `training.DistillConfig`.
 _SETTINGS = (
     data_flags.DATASET,
     data_flags.DATA_DIR,
-    *strategy_flags.STRATEGY,
+    *training_flags.TRAINING,
     flags.DEFINE_string(
         "train_split", "train", "Split to train on, in TFDS' notation."
     ),
     flags.DEFINE_string(
-        "test_split",
-        "test",
-        "Split to count errors on. To choose settings hold out training data: "
-        "--train_split=train[:80%] --test_split=train[80%:].",
+        "validation_split",
+        None,
+        "Split on which to choose among temperatures and weights. Default: "
+        "the last tenth of --train_split, if there is a choice.",
     ),
+    flags.DEFINE_string("test_split", "test", "Split to count errors on."),
     flags.DEFINE_float(
         "labelled_fraction",
         0.1,
         "Share of the training labels left to the students, in (0, 1].",
     ),
-    flags.DEFINE_float(
-        "teacher_dropout", 0.5, "Dropout rate of the teacher's hidden layers."
+    teacher_flags.MEAN,
+    flags.DEFINE_string(
+        "teacher_model",
+        "mlp:400,400",
+        "What to train if no --teacher is given.",
     ),
-    flags.DEFINE_float("temperature", 4.0, "Temperature of the soft targets."),
     flags.DEFINE_float(
-        "soft_weight", 0.9, "Weight of the soft term, from 0 to 1."
+        "teacher_dropout", 0.5, "Dropout rate of its hidden layers."
     ),
+    flags.DEFINE_string(
+        "student_model",
+        "mlp:100,100",
+        "mlp:UNITS, convnet:FILTERS, or a builder of keras.applications.",
+    ),
+    flags.DEFINE_string(
+        "student_weights", None, "Weights that the student begins with."
+    ),
+    flags.DEFINE_float("label_smoothing", 0.1, "Of --control=label_smoothing."),
     flags.DEFINE_integer(
         "teacher_epochs", 60, "The teacher's passes over the training split."
     ),
     flags.DEFINE_integer(
         "student_epochs", 60, "A student's passes over the transfer set."
     ),
-    flags.DEFINE_integer("batch_size", 64, "Examples per step."),
-    flags.DEFINE_float(
-        "learning_rate", 1e-3, "Learning rate of Adam, in all arms."
-    ),
     flags.DEFINE_integer("seeds", 5, "Number of paired runs."),
     flags.DEFINE_integer("first_seed", 0, "Seed of the first."),
 )
-_UNITS = (
-    data_flags.IMAGE_SIZE,
+_NUMBERS = (
     flags.DEFINE_list(
-        "teacher_units", ["400", "400"], "The teacher's hidden layers."
+        "temperature", ["4"], "Temperature of the soft targets, or several."
     ),
     flags.DEFINE_list(
-        "student_units", ["100", "100"], "The student's hidden layers."
+        "soft_weight", ["0.9"], "Weight of the soft term, 0 to 1, or several."
     ),
 )
-_OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir",
-    None,
-    "Directory to make, with config.json and metrics.jsonl, and of the first "
-    "seed sizes.json, student.keras and saved_model/.",
-    required=True,
+_CONTROL = flags.DEFINE_list(
+    "control",
+    ["hard"],
+    "What to train besides: hard, label_smoothing, both, or nothing.",
 )
-_OVERWRITE = flags.DEFINE_bool(
-    "overwrite",
-    False,
-    "Replace an earlier output at --output_dir, or a broken run of other "
-    "settings.",
+_OUTPUT_DIR = output_flags.define_output_dir(
+    "Directory to make: report.md with its plots, config.json, metrics.jsonl, "
+    "curves.jsonl, and of the first seed student.keras and saved_model/.",
 )
 
 
@@ -89,14 +94,21 @@ def main(argv):
 
 
 def _distill():
+    from kd_keras import reports
     from kd_keras import training
 
     config = training.DistillConfig(
         **{flag.name: flag.value for flag in _SETTINGS},
-        **{flag.name: program.units(flag) for flag in _UNITS},
+        **{flag.name: settings.numbers(flag, float) for flag in _NUMBERS},
+        image_size=settings.numbers(data_flags.IMAGE_SIZE),
+        teacher=tuple(_TEACHERS.value),
+        control=tuple(_CONTROL.value),
     )
     rows, sizes = training.run_distillation(
-        config, _OUTPUT_DIR.value, overwrite=_OVERWRITE.value
+        config,
+        _OUTPUT_DIR.value,
+        overwrite=output_flags.OVERWRITE.value,
+        finish=reports.write_distillation_report,
     )
     # Empty on workers that are not the first.
     if sizes:
@@ -106,7 +118,7 @@ def _distill():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main, flags_parser=program.parse)
+    app.run(main, flags_parser=settings.parse)
 
 
 if __name__ == "__main__":

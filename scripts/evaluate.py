@@ -10,10 +10,11 @@ from absl import app
 from absl import flags
 
 from scripts import data_flags
+from scripts import output_flags
 from scripts import program
+from scripts import settings
 
-flags.adopt_module_key_flags(program)
-flags.adopt_module_key_flags(data_flags)
+settings.adopt(program, output_flags, data_flags)
 
 # Each has the name of its field in `training.EvaluationConfig`.
 _SETTINGS = (
@@ -43,14 +44,10 @@ _UNITS = (
     ),
     data_flags.IMAGE_SIZE,
 )
-_OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir",
-    None,
+_OUTPUT_DIR = output_flags.define_output_dir(
     "Directory to make, with evaluation.json and report.md. Default: none, "
     "only to print.",
-)
-_OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Replace an earlier output at --output_dir."
+    required=False,
 )
 
 
@@ -64,10 +61,10 @@ def _evaluate():
 
     config = training.EvaluationConfig(
         **{flag.name: flag.value for flag in _SETTINGS},
-        **{flag.name: program.units(flag) for flag in _UNITS},
+        **{flag.name: settings.numbers(flag) for flag in _UNITS},
     )
     _, text = training.run_evaluation(
-        config, _OUTPUT_DIR.value, overwrite=_OVERWRITE.value
+        config, _OUTPUT_DIR.value, overwrite=output_flags.OVERWRITE.value
     )
     print(text)
     if _OUTPUT_DIR.value:
@@ -76,7 +73,7 @@ def _evaluate():
 
 def run():
     """Entry point of the installed command."""
-    app.run(main, flags_parser=program.parse)
+    app.run(main, flags_parser=settings.parse)
 
 
 if __name__ == "__main__":

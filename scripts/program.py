@@ -1,9 +1,7 @@
-"""What the programs share: how they take up settings, begin and end."""
+"""What the programs share: how they begin and end."""
 
 import errno
-import json
 import os
-import pathlib
 import signal
 import sys
 
@@ -11,75 +9,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
-_CONFIG = flags.DEFINE_string(
-    "config",
-    None,
-    "A config.json that this program wrote; flags that are given win over it.",
-)
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an error came from.")
-
-# What config.json holds besides settings.
-_PROVENANCE = {
-    "dataset_version",
-    "num_train_examples",
-    "replicas",
-    "started",
-    "versions",
-}
-
-
-def parse(argv):
-    """Parses a command line for `app.run`, with a configuration if any.
-
-    Args:
-        argv: The command line.
-
-    Returns:
-        The name of the program and what is no flag.
-    """
-    take_up_config(argv)
-    return app.parse_flags_with_usage(argv)
-
-
-def take_up_config(argv):
-    """Makes the settings of `--config` the defaults of the flags."""
-    paths = [
-        argument.partition("=")[2]
-        for argument in argv[1:]
-        if argument.startswith(("--config=", "-config="))
-    ]
-    if not paths:
-        return
-    try:
-        config = json.loads(pathlib.Path(paths[-1]).read_text("utf-8"))
-        for name in config.keys() - _PROVENANCE:
-            if name not in flags.FLAGS:
-                raise ValueError(f"this program has no flag --{name}")
-            flags.FLAGS.set_default(name, config[name])
-    except (OSError, ValueError, AttributeError, flags.Error) as error:
-        sys.exit(
-            f"--config={paths[-1]} is no config.json of this program: {error}"
-        )
-
-
-def units(flag):
-    """The value of a list flag as numbers.
-
-    Args:
-        flag: Holder of a list flag.
-
-    Returns:
-        A tuple of ints, or None.
-
-    Raises:
-        ValueError: If it is something else.
-    """
-    if flag.value is None:
-        return None
-    try:
-        return tuple(int(number) for number in flag.value)
-    except ValueError:
-        raise ValueError(f"--{flag.name} takes numbers, as 100,100") from None
 
 
 def run(name, argv, job):

@@ -2,18 +2,22 @@
 
 from absl import flags
 
-TEACHERS = flags.DEFINE_multi_string(
-    "teacher",
-    None,
-    "A .keras file or the directory of a SavedModel; repeated, an ensemble.",
-    required=True,
-)
 MEAN = flags.DEFINE_enum(
     "mean",
     "arithmetic",
     ["arithmetic", "geometric"],
     "Mean of several teachers: of distributions, or of logits.",
 )
-MAX_SHIFT = flags.DEFINE_integer(
-    "max_shift", 2, "Pixels by which views are shifted at most."
-)
+# What is called below makes flags of the program that calls it.
+flags.disclaim_key_flags()
+
+
+def define_teachers(*, required):
+    """Defines `--teacher`; returns its holder."""
+    return flags.DEFINE_multi_string(
+        "teacher",
+        None if required else [],
+        "A .keras file or the directory of a SavedModel; repeated, an ensemble."
+        + ("" if required else " Default: train one for each seed."),
+        required=required,
+    )

@@ -32,14 +32,17 @@ class ComparisonTest(tf.test.TestCase):
             comparison.paired_difference(first, [1])
 
     def test_verdict(self):
-        better = comparison.verdict([30, 31, 32], [20, 22, 21], 500)
+        better = comparison.verdict([30, 31, 32], [20, 22, 21], 500, "chance")
+        self.assertRegex(better, "^Better than chance: ")
         self.assertIn("removes 10.0 of 31.0 errors on 500", better)
         worse = comparison.verdict([20, 22, 21], [30, 31, 32], 500)
+        self.assertRegex(worse, "^Worse than hard labels: ")
         self.assertIn("adds 10.0 errors to 21.0", worse)
         noise = comparison.verdict([20, 31, 25], [30, 21, 24], 500)
-        self.assertIn("is +0.3 of 25.3 errors", noise)
+        self.assertIn("noise, +0.3 of 25.3 errors", noise)
+        self.assertRegex(noise, "^No evidence against hard labels: ")
         self.assertIn(
-            "nothing can be said", comparison.verdict([20], [10], 500)
+            "No evidence with one seed", comparison.verdict([20], [10], 500)
         )
 
     def test_equal_arms_are_inside_the_noise(self):

@@ -45,14 +45,16 @@ class DistillScriptTest(tf.test.TestCase):
             "--seeds=1",
             "--teacher_epochs=1",
             "--student_epochs=1",
-            "--teacher_units=16",
-            "--student_units=8,8",
+            "--teacher_model=mlp:16",
+            "--student_model=mlp:8,8",
         )
         done = _run(*arguments)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("| distilled", done.stdout)
         self.assertRegex(done.stderr, r"seed 0: teacher")
         self.assertTrue(os.path.exists(output_dir + "/saved_model"))
+        report = pathlib.Path(output_dir, "report.md").read_text()
+        self.assertIn("learning_curves.png", report)
         with (
             flagsaver.flagsaver(output_dir=output_dir),
             self.assertRaisesRegex(SystemExit, "distill: .*--overwrite"),
@@ -79,10 +81,11 @@ class DistillScriptTest(tf.test.TestCase):
 
     def test_mistakes_of_values_are_one_line(self):
         for name, value, message in (
-            ("temperature", 0.0, "positive finite"),
-            ("soft_weight", 2.0, "from 0"),
+            ("temperature", ["0"], "positive finite"),
+            ("temperature", ["warm"], "temperature takes numbers"),
+            ("soft_weight", ["2.0"], "from 0"),
             ("seeds", 0, "seeds"),
-            ("student_units", ["big"], "student_units"),
+            ("student_model", "mlp:big", "mlp:400,400"),
             ("dataset", "digit", "digits"),
             ("train_split", "training", "train"),
             ("strategy", "parameter_server", "multi_worker"),

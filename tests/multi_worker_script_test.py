@@ -81,7 +81,9 @@ class MultiWorkerScriptTest(tf.test.TestCase):
         for victim in (0, 1):
             name = f"killed-{victim}"
             started = self.start(name, longer)
-            state = self.folder / f"{name}.partial/work/seed-0-distilled.npz"
+            state = (
+                self.folder / f"{name}.partial/work/seed-0-distilled-4-0.9.npz"
+            )
             begin = time.monotonic()
             while not state.exists():
                 self.assertLess(time.monotonic() - begin, 120)

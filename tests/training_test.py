@@ -11,11 +11,12 @@ from absl.testing import parameterized
 
 from kd_keras import datasets
 from kd_keras import training
-from kd_keras.training import distillation
+from kd_keras.training import arms
+from kd_keras.training import data
 
 SMALL = {
-    "teacher_units": (32,),
-    "student_units": (8,),
+    "teacher_model": "mlp:32",
+    "student_model": "mlp:8",
     "teacher_epochs": 2,
     "student_epochs": 2,
     "seeds": 2,
@@ -39,7 +40,11 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     def test_rows(self):
         self.assertEqual(
             [(row["seed"], row["arm"]) for row in self.rows],
-            [(seed, arm) for seed in (0, 1) for arm in training.ARMS],
+            [
+                (seed, arm)
+                for seed in (0, 1)
+                for arm in (arms.TEACHER, arms.HARD, arms.DISTILLED)
+            ],
         )
         for row in self.rows:
             self.assertEqual(row["test_examples"], 500)
@@ -72,10 +77,13 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             os.listdir(self.output_dir),
             [
                 "config.json",
+                "curves.jsonl",
                 "metrics.jsonl",
+                "predictions.npz",
                 "saved_model",
                 "sizes.json",
                 "student.keras",
+                "tensorboard",
             ],
         )
         sizes = json.loads((self.output_dir / "sizes.json").read_text())
@@ -119,17 +127,19 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         )
         output_dir = self.output_dir.with_name("no_difference")
         rows, _ = training.run_distillation(config, output_dir)
+        settings = {"arm", "temperature", "soft_weight"}
         hard, distilled = (
-            {k: v for k, v in row.items() if k != "arm"} for row in rows[1:]
+            {k: v for k, v in row.items() if k not in settings}
+            for row in rows[1:]
         )
         self.assertEqual(hard, distilled)
 
     def test_transfer_set(self):
         """The same images in the same order, a tenth of the labels left."""
-        data = distillation._Data(self.config)
+        job_data = data.JobData(self.config)
 
         def epoch(fraction):
-            read = data.batches(3, fraction).as_numpy_iterator()
+            read = job_data.batches(3, fraction).as_numpy_iterator()
             images, labels = zip(*read, strict=True)
             return np.concatenate(images), np.concatenate(labels)
 
@@ -149,7 +159,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         mean, spread = np.mean(errors), np.std(errors, ddof=1)
         self.assertIn(f"{mean:.1f} ± {spread:.1f}", text)
         self.assertIn("Test examples: 500", text)
-        self.assertRegex(text, "inside the noise|removes|adds")
+        self.assertRegex(text, "No evidence|Better|Worse")
 
     def test_existing_output_is_kept(self):
         before = (self.output_dir / "metrics.jsonl").read_bytes()
@@ -184,6 +194,11 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         {"student_epochs": 1.5},
         {"learning_rate": 0.0},
         {"learning_rate": float("inf")},
+        {"temperature": ()},
+        {"temperature": (1.0, 1.0)},
+        {"soft_weight": (0.5, 2.0)},
+        {"control": ("soft",)},
+        {"label_smoothing": 1.0},
     )
     def test_bad_configuration(self, **fault):
         with self.assertRaisesRegex(ValueError, next(iter(fault))):

@@ -8,11 +8,9 @@ from kd_keras.training.storing import StoreConfig
 from kd_keras.training.storing import audit_soft_targets
 from kd_keras.training.storing import plan_soft_targets
 from kd_keras.training.storing import store_soft_targets
-from kd_keras.training.summary import ARMS
 from kd_keras.training.summary import summarise
 
 __all__ = [
-    "ARMS",
     "DistillConfig",
     "EvaluationConfig",
     "StoreConfig",

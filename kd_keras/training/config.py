@@ -1,34 +1,51 @@
 """What the main job can be told."""
 
 import dataclasses
+import math
+import numbers
 
 from kd_keras import arguments
 from kd_keras import ops
+
+CONTROLS = ("hard", "label_smoothing")
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig:
     """What the main job does.
 
-    For each seed it trains a teacher on all labels, then the same student
-    twice on the transfer set: with the labels that are left alone, and with
-    the teacher's soft targets besides. Initialisation, order of the data and
-    number of steps of the two are the same.
+    For each seed it trains a teacher on all labels, unless there is one
+    already, and stores its soft targets. Then it trains the same student again
+    and again on the transfer set: with the labels that are left alone, and
+    with the soft targets besides, at each temperature and weight.
+    Initialisation, order of the data and number of steps are the same for all.
 
     Attributes:
         dataset: Name of a TFDS image-classification set, or `"digits"`.
         data_dir: Where TFDS keeps its data sets; None for its own default.
         image_size: Height and width to resize images to; None for as they are.
         train_split: Split to train on, in TFDS' notation.
-        test_split: Split to count errors on. To choose settings, hold out a
-            part of the training split instead: `train[:80%]`, `train[80%:]`.
+        validation_split: Split on which to choose among several temperatures
+            and weights; not a part of either of the others. None for the last
+            tenth of `train_split`, which is then left out of it, if there is
+            something to choose, and else for none.
+        test_split: Split to count errors on.
         labelled_fraction: Share of the training labels that the student's
             arms see, in (0, 1]. The teacher sees all of them.
-        teacher_units: Units of the teacher's hidden layers.
-        teacher_dropout: Dropout rate of the teacher's hidden layers.
-        student_units: Units of the student's hidden layers.
-        temperature: Temperature of the soft targets, dimensionless.
-        soft_weight: Weight of the soft term, from 0 to 1.
+        teacher: Paths of teachers, several of which are an ensemble; empty to
+            train one for each seed.
+        mean: `"arithmetic"` or `"geometric"`, of several teachers.
+        teacher_model: What to train as a teacher, as `architectures.build`
+            takes it.
+        teacher_dropout: Dropout rate of its hidden layers.
+        student_model: What to train as a student.
+        student_weights: Path of weights that the student begins with; None to
+            draw them.
+        temperature: Temperature of the soft targets, dimensionless, or several.
+        soft_weight: Weight of the soft term, from 0 to 1, or several.
+        control: What to train besides: `"hard"` and `"label_smoothing"`.
+        label_smoothing: Share of the probability that is spread over all
+            classes, in (0, 1).
         teacher_epochs: Passes over the training split.
         student_epochs: Passes over the transfer set, in each arm.
         batch_size: Examples per step.
@@ -45,13 +62,19 @@ class DistillConfig:
     data_dir: str | None = None
     image_size: tuple[int, int] | None = None
     train_split: str = "train"
+    validation_split: str | None = None
     test_split: str = "test"
     labelled_fraction: float = 0.1
-    teacher_units: tuple[int, ...] = (400, 400)
+    teacher: tuple[str, ...] = ()
+    mean: str = "arithmetic"
+    teacher_model: str = "mlp:400,400"
     teacher_dropout: float = 0.5
-    student_units: tuple[int, ...] = (100, 100)
-    temperature: float = 4.0
-    soft_weight: float = 0.9
+    student_model: str = "mlp:100,100"
+    student_weights: str | None = None
+    temperature: tuple[float, ...] = (4.0,)
+    soft_weight: tuple[float, ...] = (0.9,)
+    control: tuple[str, ...] = ("hard",)
+    label_smoothing: float = 0.1
     teacher_epochs: int = 60
     student_epochs: int = 60
     batch_size: int = 64
@@ -62,8 +85,26 @@ class DistillConfig:
     num_virtual_devices: int | None = None
 
     def __post_init__(self):
-        ops.check_temperature(self.temperature)
-        arguments.checked_weight(self.soft_weight)
+        for name in ("temperature", "soft_weight"):
+            value = getattr(self, name)
+            if isinstance(value, numbers.Real):
+                object.__setattr__(self, name, (value,))
+        for temperature in self.temperature:
+            ops.check_temperature(temperature)
+        for soft_weight in self.soft_weight:
+            arguments.checked_weight(soft_weight)
+        for name in ("temperature", "soft_weight"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(
+                    f"`{name}` takes one or several different numbers. "
+                    f"Received: {values!r}"
+                )
+        if not set(self.control) <= set(CONTROLS):
+            raise ValueError(
+                f"`control` takes some of {', '.join(CONTROLS)}. Received: "
+                f"{self.control!r}"
+            )
         for name in (
             "teacher_epochs",
             "student_epochs",
@@ -81,8 +122,32 @@ class DistillConfig:
                 "`labelled_fraction` must be above 0 and at most 1. "
                 f"Received: {self.labelled_fraction!r}"
             )
-        if not 0 < self.learning_rate < float("inf"):
+        if not 0.0 < self.label_smoothing < 1.0:
+            raise ValueError(
+                "`label_smoothing` must be between 0 and 1. "
+                f"Received: {self.label_smoothing!r}"
+            )
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(
                 "`learning_rate` must be positive and finite. "
                 f"Received: {self.learning_rate!r}"
             )
+
+    @property
+    def splits(self):
+        """The splits to train on, to choose on (or None) and to test on."""
+        chooses = len(self.temperature) * len(self.soft_weight) > 1
+        if self.validation_split is not None or not chooses:
+            return self.train_split, self.validation_split, self.test_split
+        if not self.train_split.replace("_", "").isalnum():
+            raise ValueError(
+                "To choose among several temperatures or weights, a part of "
+                f"the training data is held out, and of {self.train_split!r} "
+                "it is not plain which. Give both: --train_split='train[:80%]' "
+                "--validation_split='train[80%:]'."
+            )
+        return (
+            f"{self.train_split}[:90%]",
+            f"{self.train_split}[90%:]",
+            self.test_split,
+        )

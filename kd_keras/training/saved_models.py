@@ -74,6 +74,22 @@ def open_model(path):
     )
 
 
+def load_teachers(paths, mean="arithmetic"):
+    """Loads the teacher at a path, or the ensemble of those at several.
+
+    Args:
+        paths: What `kd_keras.load_teacher` takes, at least one.
+        mean: As of `kd_keras.EnsembleTeacher`. Defaults to `"arithmetic"`.
+
+    Returns:
+        A teacher.
+    """
+    members = [saved_teachers.load_teacher(path) for path in paths]
+    if len(members) == 1:
+        return members[0]
+    return teachers.EnsembleTeacher(members, mean=mean)
+
+
 def num_bytes(path):
     """Bytes of a file, or of all files in a directory."""
     path = pathlib.Path(path)

@@ -6,11 +6,10 @@ import pathlib
 
 from kd_keras import datasets
 from kd_keras import runs
-from kd_keras import saved_teachers
 from kd_keras import soft_targets
-from kd_keras import teachers
 from kd_keras.soft_targets import manifest
 from kd_keras.soft_targets import writing
+from kd_keras.training import saved_models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ def make_store_job(config):
         `soft_targets.writing.Job`.
     """
     source = _open_source(config)
-    teacher = _load(config.teacher, config.mean)
+    teacher = saved_models.load_teachers(config.teacher, config.mean)
     views = (None, None, None)
     if config.num_views is not None:
         shift = datasets.random_shift(config.max_shift)
@@ -126,7 +125,7 @@ def plan_soft_targets(config):
     temperatures = {1.0, 4.0, config.temperature or 4.0}
     ks = [config.top_k] if config.top_k else [1, 2, 5, 10, 50, 100]
     return soft_targets.plan(
-        _load(config.teacher, config.mean),
+        saved_models.load_teachers(config.teacher, config.mean),
         _open_source(config),
         temperatures=sorted(temperatures),
         ks=ks,
@@ -174,7 +173,7 @@ def audit_soft_targets(
     augment = None
     if store.manifest.views is not None:
         augment = datasets.random_shift(max_shift)
-    teacher = _load(teacher_paths, mean)
+    teacher = saved_models.load_teachers(teacher_paths, mean)
     return soft_targets.audit(store, teacher, source, augment=augment, **kwargs)
 
 
@@ -185,11 +184,3 @@ def _open_source(config):
         data_dir=config.data_dir,
         image_size=config.image_size,
     )
-
-
-def _load(paths, mean):
-    """The teacher at a path, or the ensemble of those at several."""
-    members = [saved_teachers.load_teacher(path) for path in paths]
-    if len(members) == 1:
-        return members[0]
-    return teachers.EnsembleTeacher(members, mean=mean)

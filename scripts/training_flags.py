@@ -1,9 +1,9 @@
-"""Flags of the programs that train under a strategy."""
+"""Flags of the programs that train."""
 
 from absl import flags
 
 # Each has the name of its field in the configurations of `kd_keras.training`.
-STRATEGY = (
+TRAINING = (
     flags.DEFINE_string(
         "strategy",
         "default",
@@ -14,5 +14,9 @@ STRATEGY = (
         "num_virtual_devices",
         None,
         "Divide the CPU into so many devices, to try --strategy=mirrored.",
+    ),
+    flags.DEFINE_integer("batch_size", 64, "Examples per step."),
+    flags.DEFINE_float(
+        "learning_rate", 1e-3, "Learning rate of Adam, in all arms."
     ),
 )

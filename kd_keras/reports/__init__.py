@@ -1,0 +1,5 @@
+"""Results as pages to read: Markdown with plots beside it."""
+
+from kd_keras.reports.distillation import write_distillation_report
+
+__all__ = ["write_distillation_report"]

@@ -1,0 +1,89 @@
+"""How the programs take up settings: from flags and from a file."""
+
+import json
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+_CONFIG = flags.DEFINE_string(
+    "config",
+    None,
+    "A config.json that this program wrote; flags that are given win over it.",
+)
+# What is called below makes flags of the program that calls it.
+flags.disclaim_key_flags()
+
+# What config.json holds besides settings.
+_PROVENANCE = {
+    "dataset_version",
+    "num_train_examples",
+    "replicas",
+    "started",
+    "versions",
+}
+
+
+def adopt(*modules):
+    """Makes the flags of these modules, and of this, a program's own."""
+    for module in (sys.modules[__name__], *modules):
+        flags.adopt_module_key_flags(module)
+
+
+def parse(argv):
+    """Parses a command line for `app.run`, with a configuration if any.
+
+    Args:
+        argv: The command line.
+
+    Returns:
+        The name of the program and what is no flag.
+    """
+    take_up_config(argv)
+    return app.parse_flags_with_usage(argv)
+
+
+def take_up_config(argv):
+    """Makes the settings of `--config` the defaults of the flags."""
+    paths = [
+        argument.partition("=")[2]
+        for argument in argv[1:]
+        if argument.startswith(("--config=", "-config="))
+    ]
+    if not paths:
+        return
+    try:
+        config = json.loads(pathlib.Path(paths[-1]).read_text("utf-8"))
+        for name in config.keys() - _PROVENANCE:
+            if name not in flags.FLAGS:
+                raise ValueError(f"this program has no flag --{name}")
+            flags.FLAGS.set_default(name, config[name])
+    except (OSError, ValueError, AttributeError, flags.Error) as error:
+        sys.exit(
+            f"--config={paths[-1]} is no config.json of this program: {error}"
+        )
+
+
+def numbers(flag, kind=int):
+    """The value of a list flag as numbers.
+
+    Args:
+        flag: Holder of a list flag.
+        kind: `int` or `float`. Defaults to `int`.
+
+    Returns:
+        A tuple of them, or None.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if flag.value is None:
+        return None
+    try:
+        return tuple(kind(number) for number in flag.value)
+    except ValueError:
+        raise ValueError(
+            f"--{flag.name} takes numbers with commas between them. Received: "
+            f"{','.join(map(str, flag.value))}"
+        ) from None

@@ -1,0 +1,84 @@
+"""Models by name."""
+
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+import kd_keras
+from kd_keras.training import architectures
+
+
+class ArchitecturesTest(tf.test.TestCase, parameterized.TestCase):
+    def test_ours(self):
+        found = architectures.build("mlp:20,5", (8, 8, 1), 3, seed=4)
+        same = kd_keras.models.mlp((8, 8, 1), 3, (20, 5), seed=4)
+        for one, other in zip(found.weights, same.weights, strict=True):
+            self.assertAllEqual(one, other)
+        found = architectures.build("convnet:4,6", (8, 8, 1), 3, dropout=0.25)
+        self.assertEqual(found.get_layer("conv_2").filters, 6)
+        rates = [
+            layer.rate
+            for layer in found.layers
+            if isinstance(layer, keras.layers.Dropout)
+        ]
+        self.assertEqual(set(rates), {0.25})
+        self.assertEqual(
+            architectures.build("mlp", (8, 8, 1), 3).count_params(),
+            kd_keras.models.mlp((8, 8, 1), 3).count_params(),
+        )
+
+    def test_applications(self):
+        found = architectures.build("MobileNetV3Small", (32, 32, 3), 7, seed=3)
+        self.assertEqual(found.output_shape, (None, 7))
+        self.assertFalse(
+            any(isinstance(x, keras.layers.Rescaling) for x in found.layers)
+        )
+        self.assertEqual(found.layers[-1].activation, keras.activations.linear)
+        same = architectures.build("MobileNetV3Small", (32, 32, 3), 7, seed=3)
+        for one, other in zip(found.weights, same.weights, strict=True):
+            self.assertAllEqual(one, other)
+
+    def test_one_that_scales_pixels_itself(self):
+        found = architectures.build("EfficientNetB0", (32, 32, 3), 5, seed=0)
+        inner = found.layers[-1]
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+        self.assertAllClose(
+            found(np.float32(pixels) / np.float32(255)),
+            inner(np.float32(pixels)),
+            atol=1e-4,
+        )
+
+    def test_weights(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        path = pathlib.Path(folder) / "student.weights.h5"
+        original = architectures.build("mlp:6", (8, 8, 1), 3, seed=9)
+        original.save_weights(path)
+        found = architectures.build("mlp:6", (8, 8, 1), 3, weights=path)
+        self.assertAllEqual(found.weights[0], original.weights[0])
+        with self.assertRaisesRegex(ValueError, "not hold the weights of mlp"):
+            architectures.build("mlp:7", (8, 8, 1), 3, weights=path)
+        with self.assertRaisesRegex(FileNotFoundError, "no file of weights"):
+            architectures.build("mlp:6", (8, 8, 1), 3, weights="none.h5")
+
+    @parameterized.parameters(
+        ("mlp:big", "mlp:400,400"),
+        ("mlp:0", "at least 1"),
+        ("resnet", "no model 'resnet'"),
+        ("ResNet5", "no model 'ResNet5'"),
+        ("keras", "no model"),
+    )
+    def test_refuses(self, name, message):
+        with self.assertRaisesRegex(ValueError, message):
+            architectures.build(name, (8, 8, 1), 3)
+
+    def test_refuses_dropout_of_applications(self):
+        with self.assertRaisesRegex(ValueError, "Leave it at 0"):
+            architectures.build("VGG16", (32, 32, 3), 3, dropout=0.5)
+
+
+if __name__ == "__main__":
+    tf.test.main()
