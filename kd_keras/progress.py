@@ -26,6 +26,16 @@ class Report:
         self._begin = time.monotonic()
         self._last_shown = 0.0
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if error is None:
+            self.close()
+        elif self._is_terminal:
+            # What is said of the error begins a line.
+            self._stream.write("\n")
+
     def start(self, part):
         """Names the part of the work that begins."""
         self._part = part
@@ -47,7 +57,7 @@ class Report:
         self._total -= steps
 
     def close(self):
-        """Ends the line."""
+        """Says that all is done."""
         if self._is_terminal:
             self._stream.write("\r\x1b[K")
         elapsed = time.monotonic() - self._begin

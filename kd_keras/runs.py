@@ -67,6 +67,12 @@ class Run:
         strategy=None,
         config_file="config.json",
     ):
+        if "://" in os.fspath(output_dir):
+            raise ValueError(
+                "An output directory must be local, because it is published by "
+                "a rename: write to one, then copy it. Received: "
+                f"{os.fspath(output_dir)!r}"
+            )
         # Of a link, what it leads to is made and renamed.
         self._output_dir = pathlib.Path(os.path.realpath(output_dir))
         if not self._output_dir.name:
@@ -139,6 +145,16 @@ class Run:
         """
         if self._is_chief:
             write_unit(self.work, unit, result)
+
+    def begin_anew(self):
+        """Forgets the units that are done, and what was written for them."""
+        if self._is_chief:
+            for path in (*self.path.iterdir(), *self.work.iterdir()):
+                if path.is_file() and path.name not in (
+                    self._config_file,
+                    "config.json",
+                ):
+                    path.unlink()
 
     def has_unit(self, unit):
         """Whether a unit is done, as far as this process sees."""

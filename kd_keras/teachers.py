@@ -241,6 +241,22 @@ def models_of(teacher):
     return [teacher] if isinstance(teacher, keras.Model) else []
 
 
+def leaves_of(teacher):
+    """The teachers that a teacher consists of, which are no ensembles.
+
+    Args:
+        teacher: A teacher.
+
+    Returns:
+        A list of teachers.
+    """
+    if isinstance(teacher, EnsembleTeacher):
+        return [
+            leaf for member in teacher.members for leaf in leaves_of(member)
+        ]
+    return [teacher]
+
+
 def check_gives_logits(teacher):
     """Raises `ValueError` if a teacher is seen to give probabilities."""
     if isinstance(teacher, EnsembleTeacher):

@@ -88,6 +88,8 @@ def main(argv):
 def _store(beam_options):
     from kd_keras import training
 
+    if view_flags.MAX_SHIFT.present and not flags.FLAGS.num_views:
+        raise ValueError("--max_shift is for views: give --num_views, too")
     config = training.StoreConfig(
         teacher=tuple(_TEACHERS.value),
         image_size=settings.numbers(data_flags.IMAGE_SIZE),

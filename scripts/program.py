@@ -46,7 +46,10 @@ def _in_a_line(error):
             "another directory."
         )
     if isinstance(error, (ValueError, OSError, RuntimeError, ImportError)):
-        return str(error)
+        # Of an error inside of a graph, the end says what it is.
+        lines = str(error).strip().splitlines()
+        is_wrapped = lines[:1] == ["in user code:"]
+        return lines[-1].strip() if is_wrapped else str(error)
     tf = sys.modules.get("tensorflow")
     if tf is not None and isinstance(error, tf.errors.OpError):
         # What follows is where in the graph.

@@ -46,11 +46,13 @@ def parse(argv):
 
 def take_up_config(argv):
     """Makes the settings of `--config` the defaults of the flags."""
-    paths = [
-        argument.partition("=")[2]
-        for argument in argv[1:]
-        if argument.startswith(("--config=", "-config="))
-    ]
+    paths = []
+    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+        name, has_value, value = argument.lstrip("-").partition("=")
+        if argument == "--":
+            break
+        if argument.startswith("-") and name == "config":
+            paths.append(value if has_value else following)
     if not paths:
         return
     try:

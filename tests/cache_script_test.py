@@ -129,7 +129,7 @@ class CacheScriptTest(tf.test.TestCase):
             "| 20 ",
             "KL lost",
             "Measured on 1000 of 1297",
-            "Recommended: all logits, float16 (0.0 MB)",
+            "Recommended: all logits of 2 members, float16 (0.1 MB)",
         ):
             self.assertIn(text, said)
 

@@ -120,7 +120,8 @@ class EvaluateTest(tf.test.TestCase):
                 [
                     "-m",
                     "scripts.evaluate",
-                    f"--config={output_dir}/config.json",
+                    "--config",
+                    f"{output_dir}/config.json",
                     "--latency_batch_sizes=3",
                     "--split=train[:100]",
                 ],

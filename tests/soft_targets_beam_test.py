@@ -15,6 +15,7 @@ from kd_keras import datasets
 from kd_keras import models
 from kd_keras import soft_targets
 from kd_keras import training
+from kd_keras.soft_targets import jobs
 from kd_keras.soft_targets import writing
 from kd_keras.training import storing
 from tests import stored_targets
@@ -42,6 +43,8 @@ class _Faulty:
 
     def __call__(self, x):
         def fail_once(x):
+            if len(x) > 4:  # The canaries, which all look at first.
+                return x
             try:
                 self._marker.touch(exist_ok=False)
             except FileExistsError:
@@ -57,7 +60,7 @@ class _Faulty:
 def make_job(marker=None, how=None):
     """A small job, in whatever process this is."""
     teacher = stored_targets.teacher() if how is None else _Faulty(marker, how)
-    return writing.Job(
+    return jobs.Job(
         teacher,
         stored_targets.source(stored_targets.pixels(90)),
         temperature=None,
@@ -112,7 +115,6 @@ class BeamTest(tf.test.TestCase):
 
     def test_a_failing_bundle_is_retried(self):
         marker = self.folder / "marker"
-        # The canaries are computed here, after all ranges.
         self.write(RETRYING, marker, "raise")
         self.assertTrue(marker.exists())
         self.assertEqual(content(self.path), self.expected("raise"))

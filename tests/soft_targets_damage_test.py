@@ -110,7 +110,7 @@ class DamageTest(tf.test.TestCase, parameterized.TestCase):
         ("unknown", lambda m: m.update(code="import os")),
         ("missing", lambda m: m.pop("dtype")),
         ("dtype", lambda m: m.update(dtype="object")),
-        ("schema", lambda m: m.update(schema=2)),
+        ("schema", lambda m: m.update(schema=1)),
         ("classes", lambda m: m.update(num_classes=2**40)),
         (
             "views",
@@ -120,6 +120,8 @@ class DamageTest(tf.test.TestCase, parameterized.TestCase):
         ),
         ("members", lambda m: m.update(members={"weights": [0.5, 0.5]})),
         ("temperature", lambda m: m.update(temperature=-1.0)),
+        ("preprocessing", lambda m: m.update(preprocessing="x / 127 - 1")),
+        ("endless", lambda m: m.update(temperature=float("inf"))),
         ("infinite", lambda m: m.update(temperature=float("nan"))),
         ("shape", lambda m: m["source"].update(image_shape=[2**40, 4, 1])),
     )

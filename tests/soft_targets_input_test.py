@@ -165,15 +165,24 @@ class InputTest(stored_targets.StoreTestCase, parameterized.TestCase):
 
     def test_what_the_teacher_fails_at_is_not_the_disk(self):
         def teacher(x):
-            bad = tf.debugging.Assert(False, ["out of memory"])
+            # The canaries are 32.
+            bad = tf.debugging.Assert(tf.shape(x)[0] == 32, ["no memory"])
             with tf.control_dependencies([bad]):
                 return self.teacher(x)
 
         self.refuses(
-            "out of memory",
+            "no memory",
             teacher,
             teacher_fingerprint="x",
             error=tf.errors.InvalidArgumentError,
+        )
+
+    def test_images_that_the_teacher_does_not_take(self):
+        larger = kd_keras.models.mlp((5, 4, 1), 5, (3,))
+        self.refuses(
+            r"does not take the images of squares, shape \(4, 4, 1\): .*"
+            "incompatible",
+            larger,
         )
 
     def test_probabilities_are_refused_early(self):
@@ -191,8 +200,22 @@ class InputTest(stored_targets.StoreTestCase, parameterized.TestCase):
             num_ranges=1,
             batch_size=16,
         )
-        # 32 of 40 are enough.
-        self.assertLen(batches, 2)
+        self.assertLen(batches, 1)
+
+    @parameterized.parameters(None, 4.0)
+    def test_probabilities_of_one_member(self, temperature):
+        softmax = lambda x: tf.nn.softmax(self.teacher(x))  # noqa: E731
+        for members in ([self.teacher, softmax], [softmax, softmax]):
+            self.refuses(
+                "gives probabilities",
+                members,
+                temperature=temperature,
+                teacher_fingerprint="x",
+            )
+        geometric = kd_keras.EnsembleTeacher(
+            [softmax, self.teacher], mean="geometric"
+        )
+        self.refuses("gives probabilities", geometric, teacher_fingerprint="x")
 
     def test_what_is_there_already(self):
         self.write()
@@ -237,6 +260,70 @@ class InputTest(stored_targets.StoreTestCase, parameterized.TestCase):
         self.assertLen(
             list(soft_targets.open_store(self.path).examples(self.source)), 40
         )
+
+    def test_sources_that_are_not_what_they_say(self):
+        described = dict(vars(self.source))
+        for change, error, message in (
+            ({"class_names": ("a", "b")}, ValueError, "5 classes"),
+            ({"class_names": (1, 2, 3, 4, 5)}, ValueError, "all strings"),
+            ({"version": 1}, TypeError, "`version` of a source"),
+            ({"num_examples": np.int64(40)}, TypeError, "`num_examples`"),
+            ({"image_shape": (2, 8, 1)}, ValueError, "`image_shape` says"),
+            (
+                {"dataset": self.source.dataset.repeat()},
+                ValueError,
+                "has no end",
+            ),
+        ):
+            source = kd_keras.datasets.ImageDataset(**{**described, **change})
+            self.refuses(message, source=source, error=error)
+
+    def test_a_data_set_put_in_place_of_a_loaded_one(self):
+        digits = kd_keras.datasets.load("digits", "train[:60]")
+        teacher = kd_keras.models.mlp((8, 8, 1), 10, (4,), seed=0)
+        odd = dataclasses.replace(
+            digits,
+            dataset=digits.dataset.enumerate()
+            .filter(lambda i, _: i % 2 == 1)
+            .map(lambda _, example: example),
+            num_examples=30,
+        )
+        self.assertTrue(digits.is_as_loaded)
+        self.assertFalse(odd.is_as_loaded)
+        first = next(odd.part(3, 4).as_numpy_iterator())
+        expected = list(digits.dataset.as_numpy_iterator())[7]
+        self.assertAllEqual(first["image"], expected["image"])
+        for num_ranges in (1, 4):
+            path = self.path.with_name(f"odd {num_ranges}")
+            stored_targets.write(path, teacher, odd, num_ranges=num_ranges)
+            store = soft_targets.open_store(path, teacher=teacher)
+            self.assertLen(list(store.examples(odd)), 30)
+
+    def test_more_than_can_be_batched(self):
+        def elements():
+            for number in range(40):
+                yield {
+                    "image": self.images[number],
+                    "label": number % 5,
+                    "boxes": np.zeros([number % 3, 4], np.float32),
+                    "weight": np.float32(number),
+                }
+
+        dataset = tf.data.Dataset.from_generator(
+            elements,
+            output_signature={
+                "image": tf.TensorSpec([4, 4, 1], tf.uint8),
+                "label": tf.TensorSpec([], tf.int64),
+                "boxes": tf.TensorSpec([None, 4], tf.float32),
+                "weight": tf.TensorSpec([], tf.float32),
+            },
+        )
+        source = dataclasses.replace(self.source, dataset=dataset)
+        self.write(source=source)
+        store = soft_targets.open_store(self.path)
+        found = list(store.examples(source).as_numpy_iterator())
+        self.assertNotIn("boxes", found[0])
+        self.assertEqual([x["weight"] for x in found], list(range(40)))
 
     def test_traced_once(self):
         traces = []

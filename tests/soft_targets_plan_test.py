@@ -1,5 +1,7 @@
 """The planner's numbers are those of closed forms."""
 
+import os
+import tempfile
 from unittest import mock
 
 import numpy as np
@@ -35,8 +37,12 @@ class PlanTest(tf.test.TestCase, parameterized.TestCase):
         plan = self.plan(
             temperatures=[1.0, 4.0], ks=[1, 2, 9], dtypes=["float32"]
         )
-        self.assertLen(plan.options, 6)
+        # Of an ensemble its members, too.
+        self.assertLen(plan.options, 8 if is_ensemble else 6)
         for option in plan.options:
+            if option.num_members > 1:
+                self.assertEqual(option.bytes_per_example, 16 + 2 * 4 * 5)
+                continue
             temperature = option.temperature
             if is_ensemble:
                 ensemble = kd_keras.EnsembleTeacher(self.teacher)
@@ -75,6 +81,38 @@ class PlanTest(tf.test.TestCase, parameterized.TestCase):
                 best = self.plan(ks=[1, 2]).recommended
         self.assertEqual((best.top_k, best.dtype), (1, "float16"))
 
+    def test_sizes_are_those_of_stores(self):
+        members = [self.teacher, stored_targets.teacher(1)]
+        plan = soft_targets.plan(members, self.source, dtypes=["float16"])
+        self.assertEqual(plan.recommended.num_members, 2)
+        self.assertIn("all logits of 2 members", str(plan))
+        mean = next(
+            o
+            for o in plan.options
+            if o.num_members == 1 and o.top_k is None and o.temperature == 4.0
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            for option, temperature in ((plan.recommended, None), (mean, 4.0)):
+                path = f"{folder}/{temperature}"
+                stored_targets.write(
+                    path,
+                    members,
+                    self.source,
+                    temperature=temperature,
+                    num_ranges=1,
+                )
+                size = os.path.getsize(f"{path}/range-00000-of-00001.tfrecord")
+                self.assertEqual(size, 60 * option.bytes_per_example + 24)
+        views = self.plan(num_views=3, dtypes=["float16"]).recommended
+        self.assertEqual(views.bytes_per_example, 16 + 3 * 2 * 5)
+
+    def test_what_half_precision_does_not_hold(self):
+        large = lambda x: 1e5 * self.teacher(x)  # noqa: E731
+        plan = soft_targets.plan(large, self.source)
+        self.assertEqual(plan.recommended.dtype, "float32")
+        losses = {o.kl_lost for o in plan.options if o.dtype == "float16"}
+        self.assertEqual(losses, {np.inf})
+
     def test_sample(self):
         plan = self.plan(num_examples=20)
         self.assertEqual((plan.num_sampled, plan.num_examples), (20, 60))
@@ -89,6 +127,9 @@ class PlanTest(tf.test.TestCase, parameterized.TestCase):
             ({"ks": [1.5]}, "ks"),
             ({"num_examples": 0}, "num_examples"),
             ({"batch_size": 0}, "batch_size"),
+            ({"num_views": 0}, "num_views"),
+            ({"dtypes": []}, "names none"),
+            ({"dtypes": ["int8"]}, "float16"),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 self.plan(**kwargs)

@@ -66,8 +66,8 @@ class SoftTargetsTest(stored_targets.StoreTestCase, parameterized.TestCase):
             self.path, stored_targets.teacher(), self.source, num_ranges=1
         )
         file = self.path / "range-00000-of-00001.tfrecord"
-        # An id, a digest and the logits of each; the frame of one record.
-        self.assertEqual(file.stat().st_size, 70 * (8 + 8 + 2 * 5) + 16)
+        # An id, a digest and the logits of each; of one record tag and frame.
+        self.assertEqual(file.stat().st_size, 70 * (8 + 8 + 2 * 5) + 8 + 16)
 
     def test_ids_of_the_source(self):
         ids = np.random.default_rng(0).permutation(1000)[:70]
@@ -292,13 +292,11 @@ class ViewsTest(stored_targets.StoreTestCase, parameterized.TestCase):
 
     def test_what_is_filtered_keeps_its_views(self):
         store = self.write()
-        kept = datasets.keep_classes(store.examples(self.source), [2, 4])
-        data = datasets.batches(
-            kept,
+        data = store.batches(
+            self.source,
             4,
             augment=self.shift,
-            augment_seed=7,
-            num_views=3,
+            transform=lambda d: datasets.keep_classes(d, [2, 4]),
             shuffle_seed=0,
             epoch=2,
         )
@@ -320,7 +318,7 @@ class ViewsTest(stored_targets.StoreTestCase, parameterized.TestCase):
             store.batches(
                 self.source, 4, augment=self.shift, epoch=0, num_views=2
             )
-        with self.assertRaisesRegex(ValueError, "views of the images"):
+        with self.assertRaisesRegex(ValueError, "which their store replays"):
             datasets.batches(store.examples(self.source), 4)
 
     def test_a_plain_store_has_no_views(self):

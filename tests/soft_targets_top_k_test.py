@@ -200,7 +200,7 @@ class TopKTest(stored_targets.StoreTestCase, parameterized.TestCase):
         files = list(self.path.glob("range-*"))
         size = sum(file.stat().st_size for file in files)
         # Two logits with their classes, and the bucket.
-        self.assertEqual(size, 40 * (16 + 2 * 2 + 2 * 2 + 2) + 2 * 16)
+        self.assertEqual(size, 40 * (16 + 2 * 2 + 2 * 2 + 2) + 2 * (8 + 16))
 
     def test_refusals(self):
         for kwargs, message in (

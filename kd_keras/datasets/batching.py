@@ -112,6 +112,46 @@ def batches(
     [4 2 3]
     [1 0]
     """
+    if (
+        isinstance(dataset, tf.data.Dataset)
+        and isinstance(dataset.element_spec, dict)
+        and "teacher_logits" in dataset.element_spec
+        and dataset.element_spec["teacher_logits"].shape.rank == 2
+    ):
+        raise ValueError(
+            "Soft targets of views belong to the views that the teacher saw, "
+            "which their store replays. Read them by store.batches(source, "
+            "batch_size, augment=..., transform=...); transform may filter the "
+            "examples."
+        )
+    return make_batches(
+        dataset,
+        batch_size,
+        shuffle_seed=shuffle_seed,
+        epoch=epoch,
+        augment=augment,
+        augment_seed=augment_seed,
+        num_views=num_views,
+        shuffle_buffer_size=shuffle_buffer_size,
+        drop_remainder=drop_remainder,
+        cache=cache,
+    )
+
+
+def make_batches(
+    dataset,
+    batch_size,
+    *,
+    shuffle_seed=None,
+    epoch=None,
+    augment=None,
+    augment_seed=None,
+    num_views=None,
+    shuffle_buffer_size=None,
+    drop_remainder=False,
+    cache=None,
+):
+    """`batches`, for soft targets of views too, which a store has checked."""
     check_examples(dataset)
     _check_positive("batch_size", batch_size)
     if dataset.element_spec["image"].dtype != tf.uint8:

@@ -68,9 +68,17 @@ class ImageDataset:
         """
         if start == 0:
             return self.dataset.take(stop)
-        if self.reader is None:
+        if not self.is_as_loaded:
             return self.dataset.skip(start).take(stop - start)
         return self.reader(start, stop)
+
+    @property
+    def is_as_loaded(self):
+        """Whether `reader` and `file_lengths` are of this very `dataset`.
+
+        They are not after `dataclasses.replace(source, dataset=...)`.
+        """
+        return getattr(self.reader, "dataset", None) is self.dataset
 
 
 def load(
@@ -159,6 +167,8 @@ def load(
     def read_part(start, stop):
         with _quiet_tfds():
             return read(slicing.part_of_split(builder, split, start, stop))
+
+    read_part.dataset = dataset
 
     return ImageDataset(
         dataset=dataset,

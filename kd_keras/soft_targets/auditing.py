@@ -10,12 +10,17 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from kd_keras import teachers
 from kd_keras.soft_targets import forward
+from kd_keras.soft_targets import manifest as manifest_lib
 
 # Stored and live logits may differ by so many times what the control does.
 _FACTOR = 4.0
 # What float32 sums may differ by in any case, relative to the largest logit.
 _FLOOR = 2.0**-21
+# A teacher that differs from itself by more, relative to its largest logit, is
+# no measure of anything.
+_MOST = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +54,28 @@ class Audit:
     worst_id: int
 
     @property
+    def agrees_with_itself(self):
+        """Whether the live teacher says the same at both batch sizes."""
+        return self.control <= _MOST * self.largest_logit
+
+    @property
     def passed(self):
         """Whether what is stored is what the teacher says."""
-        return self.excess <= self.allowed
+        return self.agrees_with_itself and self.excess <= self.allowed
 
     def __str__(self):
-        verdict = (
-            "The stored logits are those of the teacher."
-            if self.passed
-            else "THE STORED LOGITS ARE NOT THOSE OF THE TEACHER: the example "
-            f"with id {self.worst_id} differs most."
-        )
+        if self.passed:
+            verdict = "The stored logits are those of the teacher."
+        elif self.agrees_with_itself:
+            verdict = (
+                "THE STORED LOGITS ARE NOT THOSE OF THE TEACHER: the example "
+                f"with id {self.worst_id} differs most."
+            )
+        else:
+            verdict = (
+                "THE TEACHER DOES NOT AGREE WITH ITSELF: no more can be said. "
+                "Is it random, or does it train in inference mode?"
+            )
         return (
             f"{self.num_examples} examples read: each is the one that the "
             f"teacher was given. {self.num_compared} compared.\n"
@@ -122,15 +138,21 @@ def audit(
         )
     manifest = store.manifest
     views = store.checked_views(augment, source)
+    depends = teachers.depends_on_temperature(teachers.as_teacher(teacher))
+    is_ensemble = manifest.members is not None or (
+        manifest.temperature is not None and manifest.top_k is None
+    )
+    if manifest.top_k is None and depends != is_ensemble:
+        raise ValueError(
+            f"{store.path} holds the logits of "
+            + ("an ensemble" if is_ensemble else "one teacher")
+            + f". Received: teacher={teacher!r}."
+        )
     teacher, keeps_members = forward.check_teacher(
         teacher, manifest.temperature, manifest.top_k
     )
-    if keeps_members != (manifest.members is not None):
-        raise ValueError(
-            f"{store.path} keeps the logits "
-            + ("of members" if manifest.members else "of one teacher")
-            + f". Received: teacher={teacher!r}."
-        )
+    if keeps_members:
+        manifest_lib.check_members(manifest, teacher, store.path)
     compute = forward.Forward(
         teacher, views, manifest.temperature, keeps_members
     )

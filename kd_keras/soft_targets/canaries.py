@@ -17,8 +17,8 @@ COUNT = 32
 _TOLERANCES = {"float16": 2e-3, "float32": 1e-3}
 
 
-def write(path, layout, ids, images, rows):
-    """Writes canaries as one record each of block and pixels.
+def write(path, layout, ids, images, rows, seen=None):
+    """Writes canaries as one record each of block, pixels and first views.
 
     Args:
         path: `pathlib.Path` of the file.
@@ -26,6 +26,7 @@ def write(path, layout, ids, images, rows):
         ids: int64 array, shape `[count]`.
         images: uint8 array, shape `[count, height, width, channels]`.
         rows: What is stored of them.
+        seen: Their first view, uint8 or float32, if the teacher saw views.
 
     Returns:
         int, the bytes that the file must have.
@@ -34,11 +35,13 @@ def write(path, layout, ids, images, rows):
         OSError: If the disk cannot hold them.
     """
     digests = records.digests_of(images).numpy()
-    block = layout.encode(ids, digests, rows)
+    parts = [layout.encode(ids, digests, rows), images.tobytes()]
+    if seen is not None:
+        parts.append(seen.tobytes())
     with records.open_file(path, path.name) as write_record:
-        write_record(block)
-        write_record(images.tobytes())
-    return len(block) + images.nbytes + 2 * records.FRAME
+        for part in parts:
+            write_record(part)
+    return sum(len(part) + records.FRAME for part in parts)
 
 
 def read(path, layout, count, image_shape):
@@ -51,22 +54,29 @@ def read(path, layout, count, image_shape):
         image_shape: Shape of an image.
 
     Returns:
-        ids, images and rows, as `write` takes them.
+        ids, images and rows, as `write` takes them, and what the teacher saw:
+        the images, or their first view.
 
     Raises:
         ValueError: If the file is damaged.
     """
+    shape = (count, *image_shape)
     try:
-        block, pixels = (
-            tf.data.TFRecordDataset(str(path)).take(3).as_numpy_iterator()
+        block, pixels, *others = (
+            tf.data.TFRecordDataset(str(path)).take(4).as_numpy_iterator()
         )
         ids, digests, rows = layout.decode(tf.constant(block))
-        images = np.frombuffer(pixels, np.uint8).reshape(count, *image_shape)
+        images = np.frombuffer(pixels, np.uint8).reshape(shape)
+        seen = images
+        if others:
+            [view] = others
+            dtype = np.uint8 if len(view) == images.size else np.float32
+            seen = np.frombuffer(view, dtype).reshape(shape)
     except (ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if (records.digests_of(images) != digests).numpy().any():
         raise ValueError(f"{path} is damaged: images of other digests.")
-    return ids.numpy(), images, rows.numpy()
+    return ids.numpy(), images, rows.numpy(), seen
 
 
 def view_digests(views, ids, images):

@@ -169,17 +169,23 @@ def check_teacher(teacher, temperature, top_k=None):
             f"temperature={temperature!r}; leave it out."
         )
     keeps_members = depends and temperature is None
-    if keeps_members and (
-        not isinstance(teacher, teachers.EnsembleTeacher)
-        or teacher.mean != "arithmetic"
-        or any(teachers.depends_on_temperature(m) for m in teacher.members)
-    ):
+    if keeps_members and not can_keep_members(teacher):
         raise ValueError(
             "The members of this ensemble are ensembles themselves, whose "
             "members cannot be kept. Give temperature=..., for which alone the "
             "store will do, or one ensemble of all members with weights."
         )
     return teacher, keeps_members
+
+
+def can_keep_members(teacher):
+    """Whether a teacher is an arithmetic mean of teachers that are none."""
+    return (
+        teachers.depends_on_temperature(teacher)
+        and isinstance(teacher, teachers.EnsembleTeacher)
+        and teacher.mean == "arithmetic"
+        and not any(teachers.depends_on_temperature(m) for m in teacher.members)
+    )
 
 
 def fault_of(rows, is_finite):

@@ -9,13 +9,16 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 import types
 import typing
 
 from kd_keras.soft_targets import codecs
 
-SCHEMA = 1
+SCHEMA = 2
+# How pixels become what the teacher takes: `pixels.to_float`.
+PREPROCESSING = "uint8 / 255"
 FILE = "manifest.json"
 CANARIES_FILE = "canaries.tfrecord"
 
@@ -150,6 +153,28 @@ class Manifest:
         return codecs.Dense(self.dtype, (*views, *members), self.num_classes)
 
 
+def identity(manifest):
+    """What a store depends on, known before it is written, as JSON."""
+    value = json.loads(json.dumps(dataclasses.asdict(manifest)))
+    for result in ("ranges", "canaries", "canary_views"):
+        del value[result]
+    return value
+
+
+def tag(manifest, canaries):
+    """The number that records of a store bear: of what it depends on.
+
+    Args:
+        manifest: A `Manifest`, as far as it is known before writing.
+        canaries: `File` of its canaries, which hold what the teacher said.
+
+    Returns:
+        int, of 64 bits with its sign.
+    """
+    digest = _checksum({**identity(manifest), "canaries": canaries.sha256})
+    return int.from_bytes(bytes.fromhex(digest)[:8], "little", signed=True)
+
+
 def range_file(number, count):
     """The name of the file of a range, by its number among so many."""
     return f"range-{number:05d}-of-{count:05d}.tfrecord"
@@ -218,6 +243,19 @@ def read_manifest(folder):
     return manifest
 
 
+def check_members(manifest, teacher, path):
+    """Raises unless an ensemble has the members' weights of a store."""
+    found, expected = tuple(teacher.weights), manifest.members.weights
+    if len(found) != len(expected) or any(
+        abs(one - other) > 1e-6
+        for one, other in zip(found, expected, strict=True)
+    ):
+        raise ValueError(
+            f"The soft targets in {path} are of an ensemble with the weights "
+            f"{expected}. Received one with the weights {found}."
+        )
+
+
 def _check_consistent(manifest, path):
     """Raises unless the fields fit one another."""
     files = [file.file for file in manifest.ranges]
@@ -245,10 +283,19 @@ def _check_consistent(manifest, path):
         ),
         "batch_size": manifest.batch_size > 0,
         "views.count": manifest.views is None or manifest.views.count > 0,
-        "temperature": manifest.temperature is None or manifest.temperature > 0,
+        "temperature": manifest.temperature is None
+        or 0 < manifest.temperature < math.inf,
         "members": manifest.members is None
-        or all(weight > 0 for weight in manifest.members.weights),
+        or (
+            all(weight > 0 for weight in manifest.members.weights)
+            and abs(math.fsum(manifest.members.weights) - 1) < 1e-6
+        ),
     }
+    if manifest.preprocessing != PREPROCESSING:
+        raise ValueError(
+            f"{path}: its `preprocessing` is {manifest.preprocessing!r}, and "
+            f"this version of kd_keras does {PREPROCESSING!r}."
+        )
     for name, fits in faults.items():
         if not fits:
             raise ValueError(f"{path} is damaged: its {name} cannot be.")

@@ -52,7 +52,8 @@ def open_store(
     ...     "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     >>> history = distiller.fit(store.batches(digits, 20), verbose=0)
     """
-    path = pathlib.Path(path)
+    # It is read again and again, wherever the process has gone since.
+    path = pathlib.Path(path).absolute()
     manifest = manifest_lib.read_manifest(path)
     if temperature is not None:
         temperature = ops.check_temperature(temperature)

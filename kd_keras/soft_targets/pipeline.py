@@ -29,15 +29,17 @@ class WriteRange(beam.DoFn):
 
     Args:
         make_job: Picklable function without arguments that makes the
-            `writing.Job`.
+            `jobs.Job`.
         folder: str, the partial directory of the store.
         work: str, its directory for what is not of the store.
         identity: What the store depends on, for a worker to compare.
+        noted: What `Job.start` returned.
     """
 
-    def __init__(self, make_job, folder, work, identity):
+    def __init__(self, make_job, folder, work, identity, noted):
         self._make_job = make_job
         self._identity = identity
+        self._noted = noted
         self._folder = folder
         self._work = work
         self._shared = shared.Shared()
@@ -52,6 +54,7 @@ class WriteRange(beam.DoFn):
                     f"This worker's `{name}` is {found[name]!r}, and that of "
                     f"the program that started it {value!r}."
                 )
+        self._job.join(pathlib.Path(self._folder), self._noted)
 
     def process(self, number):
         """Writes the range of this number, and notes that it is done."""
@@ -75,7 +78,7 @@ def write(path, make_job, options, *, overwrite=False, stream=None):
     Args:
         path: Directory to make.
         make_job: Picklable function without arguments that makes the
-            `writing.Job`, here and in each worker process.
+            `jobs.Job`, here and in each worker process.
         options: List of str, Beam's options: `["--runner=FnApiRunner"]`.
         overwrite: As for `soft_targets.write`.
         stream: Where to tell of progress. Defaults to standard error.
@@ -88,16 +91,17 @@ def write(path, make_job, options, *, overwrite=False, stream=None):
     job = make_job()
     run = job.run(path, overwrite)
     with run.begin():
-        to_do = [part for part in job.ranges if run.done(part.name) is None]
-        report = progress.Report(job.source.num_examples, stream)
-        for part in job.ranges:
-            if part not in to_do:
-                report.skip(part.stop - part.start)
-        report.start("writing soft targets")
-        with contextlib.closing(report), _watched(run, to_do, report):
-            if to_do:
-                _run(make_job, job.identity, run, to_do, options)
-        missing = [p.name for p in job.ranges if run.done(p.name) is None]
+        noted = job.start(run, overwrite)
+        to_do = job.to_do(run)
+        with progress.Report(job.source.num_examples, stream) as report:
+            for part in job.ranges:
+                if part not in to_do:
+                    report.skip(part.stop - part.start)
+            report.start("writing soft targets")
+            with _watched(run, to_do, report):
+                if to_do:
+                    _run(make_job, job.identity, noted, run, to_do, options)
+        missing = [part.name for part in job.to_do(run)]
         if missing:
             raise RuntimeError(
                 f"The pipeline ended without {len(missing)} of "
@@ -108,7 +112,7 @@ def write(path, make_job, options, *, overwrite=False, stream=None):
         job.finish(run)
 
 
-def _run(make_job, identity, run, to_do, options):
+def _run(make_job, identity, noted, run, to_do, options):
     """Runs the pipeline over the ranges that are to be done."""
     # Local workers are new processes, which know only what is in here.
     root = str(pathlib.Path(__file__).resolve().parents[2])
@@ -118,7 +122,11 @@ def _run(make_job, identity, run, to_do, options):
             [root, *(path for path in paths if path)]
         )
     do_fn = WriteRange(
-        make_job, str(run.path.resolve()), str(run.work.resolve()), identity
+        make_job,
+        str(run.path.resolve()),
+        str(run.work.resolve()),
+        identity,
+        noted,
     )
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         (

@@ -13,12 +13,6 @@ from kd_keras.soft_targets import forward
 from kd_keras.soft_targets import manifest as manifest_lib
 from kd_keras.soft_targets import records
 
-# How far from 1 the numbers of an example may sum that look like
-# probabilities.
-_TOLERANCE = 5e-3
-# After how many examples that do, they are taken for probabilities.
-_ENOUGH = 32
-
 
 @dataclasses.dataclass(frozen=True)
 class Range:
@@ -134,15 +128,16 @@ class RangeWriter:
         work: `pathlib.Path` on the same disk for unfinished ones.
         compute: `forward.Forward`.
         codec: How logits are stored, of `codecs`.
+        layout: `records.Layout` of the store.
         batch_size: Examples that the teacher is given at once.
     """
 
-    def __init__(self, folder, work, compute, codec, batch_size):
+    def __init__(self, folder, work, compute, codec, layout, batch_size):
         self._folder = folder
         self._work = work
         self._compute = compute
         self._codec = codec
-        self._layout = records.Layout.of(codec)
+        self._layout = layout
         self._batch_size = batch_size
 
     def write(self, part, batches, advance):
@@ -175,7 +170,6 @@ class RangeWriter:
 
     def _write_blocks(self, write_record, count, batches, advance):
         done = 0
-        are_probabilities = True
         while done < count:
             batch = next(batches, None)
             if batch is None:
@@ -187,14 +181,7 @@ class RangeWriter:
             images, ids = batch["images"], batch["ids"].numpy()
             rows = self._compute(images, batch["ids"])
             done += len(ids)
-            are_probabilities &= _are_probabilities(rows)
-            if are_probabilities and done >= min(count, _ENOUGH):
-                raise ValueError(
-                    "The teacher gives probabilities: each of its rows sums "
-                    "to 1. Store the logits, or "
-                    "kd_keras.ProbabilityTeacher(teacher)."
-                )
-            stored = self._checked(rows, ids)
+            stored = checked(self._codec, rows, ids)
             digests = batch["digests"].numpy()
             for start in range(0, len(ids), records.BLOCK):
                 block = slice(start, start + records.BLOCK)
@@ -205,24 +192,54 @@ class RangeWriter:
                 )
             advance(len(ids))
 
-    def _checked(self, rows, ids):
-        """Rows as they are stored; raises if they cannot be."""
-        wanted = (*self._codec.lead, self._codec.num_classes)
-        if rows.shape[1:] != wanted:
-            raise ValueError(
-                f"The teacher gives logits of shape {rows.shape[1:]} for each "
-                f"example, and the {wanted[-1]} classes of the data need "
-                f"{wanted}."
-            )
-        stored = self._codec.to_stored(rows)
-        fault = forward.fault_of(rows, self._codec.is_finite(stored))
-        if fault is not None:
-            position, what = fault
-            raise ValueError(
-                f"The teacher gives, for the example with id {ids[position]}, "
-                f"{what}. Nothing was published."
-            )
-        return stored
+
+def checked(codec, rows, ids):
+    """Logits as they are stored.
+
+    Args:
+        codec: How logits are stored, of `codecs`.
+        rows: float32 array, shape `[batch, ..., num_classes]`.
+        ids: int64 array, shape `[batch]`.
+
+    Returns:
+        An array.
+
+    Raises:
+        ValueError: If they cannot be stored.
+    """
+    wanted = (*codec.lead, codec.num_classes)
+    if rows.shape[1:] != wanted:
+        raise ValueError(
+            f"The teacher gives logits of shape {rows.shape[1:]} for each "
+            f"example, and the {wanted[-1]} classes of the data need {wanted}."
+        )
+    stored = codec.to_stored(rows)
+    fault = forward.fault_of(rows, codec.is_finite(stored))
+    if fault is not None:
+        position, what = fault
+        raise ValueError(
+            f"The teacher gives, for the example with id {ids[position]}, "
+            f"{what}. Nothing was published."
+        )
+    return stored
+
+
+def is_whole(folder, file):
+    """Whether a file is there and holds what was written.
+
+    Args:
+        folder: `pathlib.Path`.
+        file: `manifest.File`.
+
+    Returns:
+        bool.
+    """
+    path = folder / file.file
+    if not path.is_file() or path.stat().st_size != file.bytes:
+        return False
+    with open(path, "rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return digest == file.sha256
 
 
 def described(path, name, count, size):
@@ -249,8 +266,3 @@ def described(path, name, count, size):
             f"{name} has {found} bytes of {size}: the disk may be full."
         )
     return {"file": name, "count": count, "bytes": size, "sha256": digest}
-
-
-def _are_probabilities(rows):
-    sums = rows.sum(axis=-1)
-    return bool((rows >= 0).all() and (np.abs(sums - 1) < _TOLERANCE).all())

@@ -1,8 +1,9 @@
 """The records of a store: blocks of consecutive examples, as raw numbers.
 
-A block is, in little-endian order: the ids of its `n` examples, `int64[n]`;
-their digests, `int64[n]`; their logits, `dtype[n, *shape]`. How many
-examples it holds follows from its length. TFRecord files have the checksums.
+A block is, in little-endian order: the tag of its store, `int64`; the ids of
+its `n` examples, `int64[n]`; their digests, `int64[n]`; their logits,
+`dtype[n, *shape]`. How many examples it holds follows from its length. TFRecord
+files have the checksums.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import tensorflow as tf
 BLOCK = 256
 # What a TFRecord takes besides its data: two lengths with their checksums.
 FRAME = 16
+# Bytes of the tag.
+_TAG = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +28,17 @@ class Layout:
     Attributes:
         dtype: Type of the numbers that are stored of an example.
         shape: Shape of these.
+        tag: Number that tells records of one store from those of another.
     """
 
     dtype: str
     shape: tuple[int, ...]
+    tag: int
 
     @classmethod
-    def of(cls, codec):
+    def of(cls, codec, tag=0):
         """The layout of what a codec gives."""
-        return cls(codec.stored_dtype, codec.stored_shape)
+        return cls(codec.stored_dtype, codec.stored_shape, tag)
 
     @property
     def bytes_per_example(self):
@@ -46,7 +51,7 @@ class Layout:
         # Not by counting what a forged manifest may say.
         whole, rest = divmod(count, batch_size)
         num_blocks = whole * -(-batch_size // BLOCK) + -(-rest // BLOCK)
-        return count * self.bytes_per_example + num_blocks * FRAME
+        return count * self.bytes_per_example + num_blocks * (FRAME + _TAG)
 
     def encode(self, ids, digests, rows):
         """A block as bytes.
@@ -58,6 +63,7 @@ class Layout:
         """
         return b"".join(
             [
+                np.int64(self.tag).astype("<i8").tobytes(),
                 np.asarray(ids, "<i8").tobytes(),
                 np.asarray(digests, "<i8").tobytes(),
                 np.asarray(
@@ -73,12 +79,15 @@ class Layout:
             ids, digests and rows, tensors as `encode` takes them.
 
         Raises:
-            tf.errors.InvalidArgumentError: If it has no length of a block.
+            tf.errors.InvalidArgumentError: If it has no length of a block, or
+                is one of another store.
         """
-        length = tf.strings.length(record)
+        length = tf.strings.length(record) - _TAG
         count = length // self.bytes_per_example
         fits = tf.debugging.Assert(
-            (count * self.bytes_per_example == length) & (count <= BLOCK),
+            (count >= 0)
+            & (count * self.bytes_per_example == length)
+            & (count <= BLOCK),
             [
                 "A record of soft targets is damaged. Bytes:",
                 length,
@@ -87,10 +96,19 @@ class Layout:
             ],
         )
         with tf.control_dependencies([fits]):
+            tag = tf.io.decode_raw(tf.strings.substr(record, 0, _TAG), tf.int64)
+        own = tf.debugging.Assert(
+            tag[0] == self.tag,
+            [
+                "A record of soft targets is of another store: was it written "
+                "anew after it was opened? Open it again."
+            ],
+        )
+        with tf.control_dependencies([own]):
             parts = [
-                tf.strings.substr(record, 0, 8 * count),
-                tf.strings.substr(record, 8 * count, 8 * count),
-                tf.strings.substr(record, 16 * count, length),
+                tf.strings.substr(record, _TAG, 8 * count),
+                tf.strings.substr(record, _TAG + 8 * count, 8 * count),
+                tf.strings.substr(record, _TAG + 16 * count, length),
             ]
         ids, digests = (tf.io.decode_raw(part, tf.int64) for part in parts[:2])
         rows = tf.io.decode_raw(parts[2], self.dtype)

@@ -2,17 +2,17 @@
 
 import tensorflow as tf
 
-from kd_keras import datasets
 from kd_keras import distribution
 from kd_keras import ops
 from kd_keras import stored_teachers
+from kd_keras.datasets import batching
 from kd_keras.soft_targets import canaries
 from kd_keras.soft_targets import fingerprints
 from kd_keras.soft_targets import forward
 from kd_keras.soft_targets import manifest as manifest_lib
 from kd_keras.soft_targets import range_writer
 from kd_keras.soft_targets import records
-from kd_keras.soft_targets import writing
+from kd_keras.soft_targets import sources
 
 
 class SoftTargets(stored_teachers.StoredTeacher):
@@ -37,7 +37,9 @@ class SoftTargets(stored_teachers.StoredTeacher):
         )
         self.path = path
         self.manifest = manifest
-        self._layout = records.Layout.of(manifest.codec)
+        self._layout = records.Layout.of(
+            manifest.codec, manifest_lib.tag(manifest, manifest.canaries)
+        )
 
     def examples(self, source):
         """The examples of a source, each with its soft targets.
@@ -53,9 +55,10 @@ class SoftTargets(stored_teachers.StoredTeacher):
 
         Returns:
             `tf.data.Dataset`, unbatched, in the order of the source, of its
-            dicts with `id`, int64 scalar, and `teacher_logits`, float32,
-            shape `[num_classes]` (`[num_views, num_classes]` of a store of
-            views) besides. Iterating raises
+            dicts (without what has no fixed shape) with `id`, int64 scalar,
+            and `teacher_logits`, float32, shape `[num_classes]`
+            (`[num_views, num_classes]` of a store of views, whose images are
+            those of the source) besides. Iterating raises
             `tf.errors.InvalidArgumentError` at the first example that is not
             the one the teacher was given.
 
@@ -106,7 +109,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
             for part in manifest.ranges
             for size in records.block_sizes(part.count, manifest.batch_size)
         ]
-        images = source.dataset.enumerate().batch(records.BLOCK).rebatch(sizes)
+        images = _batchable(source.dataset).enumerate()
+        images = images.batch(records.BLOCK).rebatch(sizes)
         images = images.map(_with_ids)
         files = [str(self.path / part.file) for part in manifest.ranges]
         blocks = tf.data.TFRecordDataset(files).map(self._layout.decode)
@@ -115,7 +119,9 @@ class SoftTargets(stored_teachers.StoredTeacher):
         paired = tf.data.Dataset.zip(_with_end(images), _with_end(blocks))
         return paired.map(self._checked, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def batches(self, source, batch_size, *, augment=None, **kwargs):
+    def batches(
+        self, source, batch_size, *, augment=None, transform=None, **kwargs
+    ):
         """Batches that bring the soft targets, in the form `fit` takes.
 
         Args:
@@ -124,6 +130,9 @@ class SoftTargets(stored_teachers.StoredTeacher):
             augment: Of a store of views the function that made them. It is
                 replayed, and epoch `e` shows view `e % num_views`. Defaults
                 to None: there are none.
+            transform: Function of the data set that `examples` gives to one
+                of the same elements, to leave some out or to hide labels:
+                `lambda d: d.filter(...)`. Defaults to None.
             **kwargs: The other arguments of `kd_keras.datasets.batches`; seed
                 and number of the views come from the store.
 
@@ -149,7 +158,10 @@ class SoftTargets(stored_teachers.StoredTeacher):
                         f"{name}={kwargs[name]!r}; leave it out."
                     )
             kwargs["augment"] = augment
-        return datasets.batches(self.examples(source), batch_size, **kwargs)
+        examples = self.examples(source)
+        if transform is not None:
+            examples = transform(examples)
+        return batching.make_batches(examples, batch_size, **kwargs)
 
     def check_teacher(self, teacher, teacher_fingerprint=None):
         """Raises unless a teacher is the one whose logits are stored.
@@ -175,17 +187,18 @@ class SoftTargets(stored_teachers.StoredTeacher):
                 f"its fingerprint is {found!r}, and that of the store "
                 f"{manifest.teacher!r}."
             )
-        if manifest.views is not None:
-            # The views of the canaries are known by their digests alone.
-            return
-        ids, images, rows = self.canaries()
+        if keeps_members:
+            manifest_lib.check_members(manifest, teacher, self.path)
+        ids, _, rows, seen = self.canaries()
         compute = forward.Forward(
             teacher,
             forward.Views(None, None, None, None),
             bound,
             keeps_members,
         )
-        logits = compute(tf.constant(images), tf.constant(ids))
+        logits = compute(tf.constant(seen), tf.constant(ids))
+        if manifest.views is not None:
+            rows = rows[:, 0]
         far = canaries.deviation(manifest.codec, rows, logits)
         if not far <= canaries.tolerance(manifest.dtype):
             raise ValueError(
@@ -196,10 +209,10 @@ class SoftTargets(stored_teachers.StoredTeacher):
             )
 
     def canaries(self):
-        """The stored canaries: ids, images and rows of logits."""
+        """The stored canaries, as `canaries.read` gives them."""
         return canaries.read(
             self.path / manifest_lib.CANARIES_FILE,
-            self._layout,
+            records.Layout.of(self.manifest.codec),
             self.manifest.canaries.count,
             self.manifest.source.image_shape,
         )
@@ -249,7 +262,7 @@ class SoftTargets(stored_teachers.StoredTeacher):
             views.count,
             source.dataset.element_spec["image"],
         )
-        ids, images, _ = self.canaries()
+        ids, images, _, _ = self.canaries()
         found = canaries.view_digests(replayed, ids, images)
         for number, digests in enumerate(
             zip(found, self.manifest.canary_views, strict=True)
@@ -309,8 +322,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
         return {**block, "teacher_logits": logits}
 
     def _check_source(self, source):
-        writing.check_source(source)
-        found = writing.describe_source(source)
+        sources.check_source(source)
+        found = sources.describe_source(source)
         for name, value in vars(self.manifest.source).items():
             if getattr(found, name) != value:
                 raise ValueError(
@@ -318,6 +331,24 @@ class SoftTargets(stored_teachers.StoredTeacher):
                     f"its `{name}` is {getattr(found, name)!r}, and that of "
                     f"the store {value!r}."
                 )
+
+
+def _batchable(dataset):
+    """A data set without what is not of the same shape in every example."""
+    spec = dataset.element_spec
+    kept = {
+        name
+        for name in spec
+        if isinstance(spec[name], tf.TensorSpec)
+        and spec[name].shape.is_fully_defined()
+    }
+    if kept.issuperset(spec):
+        return dataset
+    return dataset.map(
+        lambda example: {
+            name: example[name] for name in example if name in kept
+        }
+    )
 
 
 def _with_ids(positions, examples):

@@ -5,8 +5,8 @@ import functools
 import pathlib
 
 from kd_keras import datasets
-from kd_keras import runs
 from kd_keras import soft_targets
+from kd_keras.soft_targets import jobs
 from kd_keras.soft_targets import manifest
 from kd_keras.soft_targets import writing
 from kd_keras.training import saved_models
@@ -58,7 +58,7 @@ def make_store_job(config):
         config: A `StoreConfig`.
 
     Returns:
-        `soft_targets.writing.Job`.
+        `soft_targets.jobs.Job`.
     """
     source = _open_source(config)
     teacher = saved_models.load_teachers(config.teacher, config.mean)
@@ -66,7 +66,7 @@ def make_store_job(config):
     if config.num_views is not None:
         shift = datasets.random_shift(config.max_shift)
         views = (shift, config.augment_seed, config.num_views)
-    return writing.Job(
+    return jobs.Job(
         teacher,
         source,
         temperature=config.temperature,
@@ -76,6 +76,7 @@ def make_store_job(config):
         num_ranges=config.num_ranges,
         batch_size=config.batch_size,
         teacher_fingerprint=None,
+        settings=dataclasses.asdict(config),
     )
 
 
@@ -106,10 +107,6 @@ def store_soft_targets(
             beam_options,
             overwrite=overwrite,
         )
-    # To do the same again; the store itself is described by its manifest.
-    runs.write_json(
-        pathlib.Path(output_dir) / "config.json", dataclasses.asdict(config)
-    )
 
 
 def plan_soft_targets(config):
@@ -129,6 +126,7 @@ def plan_soft_targets(config):
         _open_source(config),
         temperatures=sorted(temperatures),
         ks=ks,
+        num_views=config.num_views or 1,
         batch_size=config.batch_size,
     )
 

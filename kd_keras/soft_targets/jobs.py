@@ -1,0 +1,387 @@
+"""One store in the making: what must be done, here or by many workers."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import ops
+from kd_keras import runs
+from kd_keras import teachers
+from kd_keras import version
+from kd_keras.soft_targets import canaries
+from kd_keras.soft_targets import fingerprints
+from kd_keras.soft_targets import forward
+from kd_keras.soft_targets import manifest as manifest_lib
+from kd_keras.soft_targets import range_writer
+from kd_keras.soft_targets import records
+from kd_keras.soft_targets import sources
+
+# The unit of a run that holds what it began with.
+_CANARIES = "canaries"
+# How far from 1 the numbers of an example may sum that look like
+# probabilities.
+_TOLERANCE = 5e-3
+
+
+class Job:
+    """One store to be written, its arguments checked.
+
+    Attributes:
+        source: `kd_keras.datasets.ImageDataset`.
+        ranges: List of `range_writer.Range`.
+        batch_size: Examples that the teacher is given at once.
+
+    Args:
+        teacher: As for `soft_targets.write`, and so are the others.
+        source: As for `soft_targets.write`.
+        temperature: As for `soft_targets.write`.
+        dtype: As for `soft_targets.write`.
+        top_k: As for `soft_targets.write`.
+        views: Tuple of `augment`, `augment_seed` and `num_views`.
+        num_ranges: As for `soft_targets.write`.
+        batch_size: As for `soft_targets.write`.
+        teacher_fingerprint: As for `soft_targets.write`.
+        settings: What to keep as `config.json` in the store, to do the same
+            again. Defaults to None: nothing.
+    """
+
+    def __init__(
+        self,
+        teacher,
+        source,
+        *,
+        temperature,
+        dtype,
+        top_k,
+        views,
+        num_ranges,
+        batch_size,
+        teacher_fingerprint,
+        settings=None,
+    ):
+        sources.check_source(source)
+        if dtype not in ("float16", "float32"):
+            raise ValueError(
+                'Argument "dtype" must be "float16" or "float32". Received: '
+                f"{dtype!r}."
+            )
+        for name, number in (
+            ("num_ranges", num_ranges),
+            ("batch_size", batch_size),
+        ):
+            if type(number) is not int or number < 1:
+                raise ValueError(
+                    f'Argument "{name}" must be a positive int. Received: '
+                    f"{number!r}."
+                )
+        if top_k is not None and (
+            type(top_k) is not int or not 0 < top_k < source.num_classes
+        ):
+            raise ValueError(
+                'Argument "top_k" must be an int from 1 to one less than the '
+                f"{source.num_classes} classes. Received: {top_k!r}."
+            )
+        if temperature is not None:
+            temperature = ops.check_temperature(temperature)
+        teacher, keeps_members = forward.check_teacher(
+            teacher, temperature, top_k
+        )
+        self.source = source
+        self._settings = settings
+        self._views = forward.Views(
+            *views, source.dataset.element_spec["image"]
+        )
+        self._teacher = teacher
+        self._compute = forward.Forward(
+            teacher, self._views, temperature, keeps_members
+        )
+        self.batch_size = batch_size
+        self.ranges = range_writer.divide(
+            source.num_examples,
+            num_ranges,
+            source.file_lengths if source.is_as_loaded else (),
+        )
+        members = None
+        if keeps_members:
+            members = manifest_lib.Members(tuple(teacher.weights))
+        self._manifest = manifest_lib.Manifest(
+            schema=manifest_lib.SCHEMA,
+            kd_keras=version.__version__,
+            source=sources.describe_source(source),
+            preprocessing=manifest_lib.PREPROCESSING,
+            views=self._described_views(),
+            teacher=fingerprints.fingerprint(teacher, teacher_fingerprint),
+            num_classes=source.num_classes,
+            members=members,
+            temperature=temperature,
+            dtype=dtype,
+            top_k=top_k,
+            batch_size=batch_size,
+            range_ends=tuple(part.stop for part in self.ranges),
+            ranges=(),
+            canaries=None,
+            canary_views=(),
+        )
+        self._codec = self._manifest.codec
+        # Known once the canaries are.
+        self._layout = self._noted = None
+
+    @property
+    def identity(self):
+        """What the store depends on, as JSON."""
+        return manifest_lib.identity(self._manifest)
+
+    def run(self, path, overwrite):
+        """The `runs.Run` of the store."""
+        return runs.Run(
+            path,
+            self.identity,
+            overwrite=overwrite,
+            config_file=manifest_lib.FILE,
+        )
+
+    def start(self, run, overwrite=False):
+        """Begins with the canaries, or compares those that it began with.
+
+        Args:
+            run: The `runs.Run`, begun.
+            overwrite: Whether work that was begun otherwise may be replaced.
+                Defaults to False.
+
+        Returns:
+            What workers of the same run give to `join`.
+
+        Raises:
+            ValueError: If the work was begun with another teacher, data set
+                or augmentation, or one cannot be replayed.
+        """
+        noted = run.done(_CANARIES)
+        if noted is not None:
+            try:
+                self.join(run.path, noted)
+            except ValueError:
+                if not overwrite:
+                    raise
+                run.begin_anew()
+                noted = None
+        if noted is None:
+            noted = self._write_canaries(run)
+            run.finish(_CANARIES, noted)
+            self._take(noted)
+        return noted
+
+    def join(self, folder, noted):
+        """Joins work that was begun, if it is the same.
+
+        Args:
+            folder: `pathlib.Path` of the partial store.
+            noted: What `start` returned.
+
+        Raises:
+            ValueError: As `start`.
+        """
+        file = manifest_lib.File(**noted["file"])
+        stored = canaries.read(
+            folder / file.file,
+            records.Layout.of(self._codec),
+            file.count,
+            self.source.image_shape,
+        )
+        ids, images, rows = self._computed_canaries()
+        what = None
+        if not np.array_equal(ids, stored[0]) or not np.array_equal(
+            images, stored[1]
+        ):
+            what = "source"
+        elif self._view_digests(ids, images) != noted["views"]:
+            what = "augment"
+        else:
+            far = canaries.deviation(self._codec, stored[2], rows)
+            if not far <= canaries.tolerance(self._manifest.dtype):
+                what = "teacher"
+        if what is not None:
+            raise ValueError(
+                f"{folder} was begun with another `{what}`: the first examples "
+                "come out otherwise. Go on with the same one, or begin anew "
+                "with overwrite=True."
+            )
+        self._take(noted)
+
+    def _take(self, noted):
+        """Takes up what the records of the store bear."""
+        file = manifest_lib.File(**noted["file"])
+        tag = manifest_lib.tag(self._manifest, file)
+        self._layout = records.Layout.of(self._codec, tag)
+        self._noted = noted
+
+    def to_do(self, run):
+        """The ranges that are not done, or of which the file is not right.
+
+        Args:
+            run: The `runs.Run`, begun.
+
+        Returns:
+            A list of `Range`.
+        """
+        to_do = []
+        for part in self.ranges:
+            noted = run.done(part.name)
+            if noted is None or not range_writer.is_whole(
+                run.path, manifest_lib.File(**noted)
+            ):
+                to_do.append(part)
+        return to_do
+
+    def write_ranges(self, run, report):
+        """Writes what is to do, in as few passes as can be."""
+        to_do = self.to_do(run)
+        for part in self.ranges:
+            if part not in to_do:
+                report.skip(part.stop - part.start)
+        # Neighbours are read together: a source that cannot be entered in the
+        # middle is then gone through once.
+        for _, group in itertools.groupby(
+            enumerate(to_do), lambda pair: pair[1].number - pair[0]
+        ):
+            neighbours = [part for _, part in group]
+            iterator = iter(
+                range_writer.batches(self.source, neighbours, self.batch_size)
+            )
+            writer = self.writer(run.path, run.work)
+            for part in neighbours:
+                run.finish(
+                    part.name, writer.write(part, iterator, report.advance)
+                )
+
+    def writer(self, folder, work):
+        """The `range_writer.RangeWriter` for these two folders."""
+        return range_writer.RangeWriter(
+            folder,
+            work,
+            self._compute,
+            self._codec,
+            self._layout,
+            self.batch_size,
+        )
+
+    def finish(self, run):
+        """Adds the manifest to the ranges, and publishes."""
+        files = tuple(
+            manifest_lib.File(**run.done(part.name)) for part in self.ranges
+        )
+        if self._manifest.source.has_ids:
+            self._check_ids(run)
+        manifest = dataclasses.replace(
+            self._manifest,
+            ranges=files,
+            canaries=manifest_lib.File(**self._noted["file"]),
+            canary_views=tuple(map(tuple, self._noted["views"])),
+        )
+        runs.write_json(
+            run.path / manifest_lib.FILE, manifest_lib.to_json(manifest)
+        )
+        if self._settings is not None:
+            runs.write_json(run.path / "config.json", self._settings)
+        run.publish()
+
+    def _described_views(self):
+        views = self._views
+        if views.augment is None:
+            return None
+        name = getattr(views.augment, "__qualname__", None)
+        return manifest_lib.Views(
+            views.count, views.seed, name or repr(views.augment)
+        )
+
+    def _check_ids(self, run):
+        """Raises if an id comes twice."""
+        files = [str(run.path / part.file) for part in self.ranges]
+        ids = tf.data.TFRecordDataset(files).map(
+            lambda record: self._layout.decode(record)[0]
+        )
+        ids = np.concatenate(list(ids.as_numpy_iterator()))
+        found, counts = np.unique(ids, return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(
+                f"The id {found[counts > 1][0]} comes {counts.max()} times, "
+                "and each example must have one of its own. Nothing was "
+                "published."
+            )
+
+    def _computed_canaries(self):
+        """Ids, images and rows of the first examples."""
+        count = min(canaries.COUNT, self.source.num_examples)
+        part = range_writer.Range(0, 1, 0, count)
+        batch = next(iter(range_writer.batches(self.source, [part], count)))
+        try:
+            rows = self._compute(batch["images"], batch["ids"])
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(
+                f"The teacher does not take the images of {self.source.name}, "
+                f"shape {self.source.image_shape}: {_reason(error)}"
+            ) from error
+        return batch["ids"].numpy(), batch["images"].numpy(), rows
+
+    def _check_logits(self, ids, images, logits):
+        """Raises if the teacher, or a member of it, gives probabilities."""
+        leaves = teachers.leaves_of(self._teacher)
+        if self._manifest.members is not None:
+            of_leaves = np.moveaxis(logits, -2, 0)
+        elif len(leaves) == 1:
+            of_leaves = [logits]
+        else:
+            # Seen in their mean no longer.
+            of_leaves = [
+                forward.Forward(leaf, self._views, None, False)(
+                    tf.constant(images), tf.constant(ids)
+                )
+                for leaf in leaves
+            ]
+        for leaf, rows in zip(leaves, of_leaves, strict=True):
+            if _are_probabilities(rows):
+                raise ValueError(
+                    "The teacher gives probabilities: each of its rows sums to "
+                    "1. Store the logits, or kd_keras.ProbabilityTeacher("
+                    f"teacher). Received: {leaf!r}"
+                )
+
+    def _view_digests(self, ids, images):
+        return [
+            list(digests)
+            for digests in canaries.view_digests(self._views, ids, images)
+        ]
+
+    def _write_canaries(self, run):
+        """Writes them; returns the `File` and the digests of their views."""
+        ids, images, logits = self._computed_canaries()
+        self._check_logits(ids, images, logits)
+        digests = self._view_digests(ids, images)
+        if digests != self._view_digests(ids, images):
+            raise ValueError(
+                "The augmentation cannot be replayed: it gives other pixels "
+                "for the same seed. Take all that is random in it from its "
+                "argument `seed`, by tf.random.stateless_uniform and its kin."
+            )
+        rows = range_writer.checked(self._codec, logits, ids)
+        seen = None
+        if self._views.augment is not None:
+            seen = self._views.view(images, ids, 0).numpy()
+        path = run.path / manifest_lib.CANARIES_FILE
+        layout = records.Layout.of(self._codec)
+        size = canaries.write(path, layout, ids, images, rows, seen)
+        file = range_writer.described(path, path.name, len(ids), size)
+        return {"file": file, "views": digests}
+
+
+def _are_probabilities(rows):
+    sums = rows.sum(axis=-1)
+    return bool((rows >= 0).all() and (np.abs(sums - 1) < _TOLERANCE).all())
+
+
+def _reason(error):
+    """The line that matters of an error that Keras wrapped in others."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Error: " in line]
+    return (named or lines or [repr(error)])[-1 if named else 0]
