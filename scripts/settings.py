@@ -1,5 +1,6 @@
 """How the programs take up settings: from flags and from a file."""
 
+import itertools
 import json
 import pathlib
 import sys
@@ -47,7 +48,7 @@ def parse(argv):
 def take_up_config(argv):
     """Makes the settings of `--config` the defaults of the flags."""
     paths = []
-    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    for argument, following in itertools.pairwise([*argv[1:], ""]):
         name, has_value, value = argument.lstrip("-").partition("=")
         if argument == "--":
             break

@@ -4,9 +4,12 @@ import json
 import pathlib
 import tempfile
 
+import pytest
 import tensorflow as tf
 
+from kd_keras import datasets
 from kd_keras.benchmarks import rounds
+from kd_keras.benchmarks import stored_targets
 from tests import processes
 
 
@@ -80,7 +83,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
                 "--rounds=1",
                 "--epochs=1",
                 "--split=train[:200]",
-                "--ensemble_split=train[:100]",
+                "--compare=writing,mlp_step",
                 f"--output={output}",
             ],
             {},
@@ -88,7 +91,17 @@ class BenchmarkScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
-        self.assertLen(json.loads(output.read_text()), 6)
+        self.assertLen(json.loads(output.read_text()), 2)
+
+    @pytest.mark.slow
+    def test_all_comparisons(self):
+        source = datasets.load("digits", "train[:100]")
+        ratios = list(
+            stored_targets.run(source, source, num_rounds=1, num_epochs=1)
+        )
+        self.assertLen(ratios, len(stored_targets.NAMES))
+        for ratio in ratios:
+            self.assertGreater(ratio.median, 0)
 
     def test_unknown_comparison(self):
         process = processes.start(

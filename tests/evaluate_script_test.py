@@ -137,24 +137,24 @@ class EvaluateTest(tf.test.TestCase):
         other.save(self.folder / "seven.keras")
         other = kd_keras.models.mlp((9, 8, 1), 10, (4,))
         other.save(self.folder / "larger.keras")
+        for model, message in (
+            ("nothing.keras", "no teacher"),
+            ("seven.keras", "10 classes"),
+            ("larger.keras", "does not take"),
+        ):
+            with self.assertRaisesRegex((ValueError, OSError), message):
+                training.run_evaluation(self.config(model))
+
+    def test_mistakes_of_flags(self):
         (self.folder / "odd.json").write_text('{"colour": 1}')
         for arguments, message in (
-            (["--model=nothing.keras"], "no teacher|nothing.keras"),
-            ([f"--model={self.folder}/seven.keras"], "10 classes"),
-            ([f"--model={self.folder}/larger.keras"], "does not take"),
             ([f"--config={self.folder}/odd.json"], "no flag --colour"),
-            (["--config=nothing.json"], "nothing.json"),
+            (["--config", "nothing.json"], "nothing.json"),
             ([], "--model"),
         ):
             with self.subTest(arguments):
                 process = processes.start(
-                    [
-                        "-m",
-                        "scripts.evaluate",
-                        f"--data_dir={self.data_dir}",
-                        *arguments,
-                    ],
-                    {},
+                    ["-m", "scripts.evaluate", *arguments], {}
                 )
                 said = processes.finish(process)
                 self.assertNotEqual(process.returncode, 0)

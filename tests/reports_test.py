@@ -79,10 +79,10 @@ class ReportTest(tf.test.TestCase):
             data_dir=str(cls.folder / "data"),
             teacher_model="mlp:32",
             student_model="mlp:8",
-            teacher_epochs=3,
-            student_epochs=3,
+            teacher_epochs=1,
+            student_epochs=1,
             temperature=(1.0, 4.0),
-            seeds=2,
+            seeds=1,
         )
         cls.rows, cls.sizes = training.run_distillation(
             config,
