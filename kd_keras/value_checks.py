@@ -136,8 +136,9 @@ class ValueChecks:
                 f"Step {first[_BAD_TEACHER_LOGITS]} of {self._phase} met "
                 "teacher logits that are NaN or infinite, and the student is "
                 "spoilt from there on. Look at the inputs of the teacher; one "
-                "that overflows in float16 needs float32, and one that gives "
-                "probabilities needs kd_keras.ProbabilityTeacher."
+                "that overflows in float16 needs float32, one that gives "
+                "probabilities needs kd_keras.ProbabilityTeacher, and stored "
+                "soft targets with top_k need their store as the teacher."
             )
         for slot, who, mend in (
             (

@@ -125,7 +125,7 @@ class ResumeTest(tf.test.TestCase):
             model = stored_targets.teacher()
 
             def note(x):
-                if fails and len(seen) == 6:
+                if fails and len(seen) == 7:
                     raise RuntimeError("out of memory")
                 seen.append(len(x))
                 return x
@@ -148,11 +148,12 @@ class ResumeTest(tf.test.TestCase):
 
         with self.assertRaisesRegex(Exception, "out of memory"):
             write(True)
-        # First the canaries, each time.
-        self.assertEqual(seen, [32] + [5] * 5)
+        # First the canaries, twice.
+        self.assertEqual(seen, [32, 32] + [5] * 5)
         write(False)
-        # Two of four ranges were done; half of the third is done again.
-        self.assertEqual(seen[6:], [32] + [5] * 4)
+        # Two of four ranges were done, of which a block is compared; half of
+        # the third is done again.
+        self.assertEqual(seen[7:], [32, 5, 5] + [5] * 4)
         store = soft_targets.open_store(path)
         self.assertLen(list(store.examples(source)), 40)
 

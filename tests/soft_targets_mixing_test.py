@@ -192,6 +192,101 @@ class MixingTest(stored_targets.StoreTestCase, parameterized.TestCase):
             atol=1e-3,
         )
 
+    @parameterized.parameters(
+        ("Missing: 'id'", lambda e: {k: e[k] for k in e if k != "id"}),
+        ("Missing", lambda e: {k: e[k] for k in ("image", "label")}),
+        ("not change 'image'", lambda e: {**e, "image": e["image"][:2]}),
+        ("not change 'teacher", lambda e: {**e, "teacher_logits": e["label"]}),
+    )
+    def test_transforms_that_take_something(self, message, change):
+        self.write(augment=dark(3), augment_seed=0, num_views=2)
+        store = soft_targets.open_store(self.path)
+        with self.assertRaisesRegex(ValueError, message):
+            store.batches(
+                self.source,
+                10,
+                augment=dark(3),
+                epoch=0,
+                transform=lambda d: d.map(change),
+            )
+
+    @parameterized.parameters(
+        lambda e: {**e, "image": 255 - e["image"]},
+        lambda e: {**e, "id": e["id"] + 1},
+    )
+    def test_transforms_that_change_something(self, change):
+        self.write()
+        store = soft_targets.open_store(self.path)
+        # Labels may change.
+        batches = store.batches(
+            self.source,
+            10,
+            transform=lambda d: d.map(lambda e: {**e, "label": e["label"] * 0}),
+        )
+        for _, y in batches:
+            self.assertAllEqual(y["label"], [0] * 10)
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError, "changed the id or the image"
+        ):
+            batches = store.batches(
+                self.source, 10, transform=lambda d: d.map(change)
+            )
+            for _ in batches:
+                pass
+
+    def test_another_source_but_for_its_beginning(self):
+        """Where one of the finished ranges begins otherwise."""
+        self.images = stored_targets.pixels(160)
+        self.source = stored_targets.source(self.images)
+        self.broken_off()
+        images = self.images.copy()
+        images[40] += 1
+        self.refuses(
+            "another `source`",
+            source=stored_targets.source(images),
+        )
+
+    def test_a_teacher_that_differs_elsewhere(self):
+        name = {"teacher_fingerprint": "prod"}
+        self.images = stored_targets.pixels(160)
+        self.source = stored_targets.source(self.images)
+        self.broken_off(lambda x: self.teacher(x), **name)
+        # Where the second range begins, unlike a canary.
+        rare = np.float32(self.images[40]) / 255
+
+        def other(x):
+            found = tf.reduce_all(tf.abs(x - rare) < 1e-6, axis=[1, 2, 3])
+            return self.teacher(x) + tf.where(found, 9.0, 0.0)[:, None] * [
+                [1.0, 0.0, 0.0, 0.0, 0.0]
+            ]
+
+        with self.assertRaisesRegex(ValueError, "another `teacher`"):
+            self.write(other, **name)
+
+    def test_a_repeated_id_is_no_dead_end(self):
+        ids = np.arange(80)
+        ids[79] = 78
+        with self.assertRaisesRegex(ValueError, "id 78 comes 2 times"):
+            self.write(source=stored_targets.source(self.images, ids))
+        self.write(source=stored_targets.source(self.images, np.arange(80)))
+
+    def test_nothing_is_left_where_nothing_was_done(self):
+        def fails(*args):
+            raise ValueError("no such runner")
+
+        with mock.patch.object(range_writer.RangeWriter, "write", fails):
+            with self.assertRaisesRegex(ValueError, "no such runner"):
+                self.write()
+        self.assertEqual(list(self.path.parent.iterdir()), [])
+
+    def test_a_random_teacher(self):
+        def random_teacher(x):
+            logits = self.teacher(x)
+            return logits + tf.random.normal(tf.shape(logits))
+
+        with self.assertRaisesRegex(ValueError, "it is random"):
+            self.write(random_teacher, teacher_fingerprint="x")
+
     def test_an_augmentation_that_cannot_be_replayed(self):
         def augment(image, seed):
             return tf.roll(image, random.randint(-2, 2), 1)

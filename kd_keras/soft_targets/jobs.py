@@ -1,5 +1,6 @@
 """One store in the making: what must be done, here or by many workers."""
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -8,7 +9,6 @@ import tensorflow as tf
 
 from kd_keras import ops
 from kd_keras import runs
-from kd_keras import teachers
 from kd_keras import version
 from kd_keras.soft_targets import canaries
 from kd_keras.soft_targets import fingerprints
@@ -17,12 +17,10 @@ from kd_keras.soft_targets import manifest as manifest_lib
 from kd_keras.soft_targets import range_writer
 from kd_keras.soft_targets import records
 from kd_keras.soft_targets import sources
+from kd_keras.soft_targets import teacher_checks
 
 # The unit of a run that holds what it began with.
 _CANARIES = "canaries"
-# How far from 1 the numbers of an example may sum that look like
-# probabilities.
-_TOLERANCE = 5e-3
 
 
 class Job:
@@ -161,6 +159,7 @@ class Job:
         if noted is not None:
             try:
                 self.join(run.path, noted)
+                self._check_done(run)
             except ValueError:
                 if not overwrite:
                     raise
@@ -190,24 +189,40 @@ class Job:
             self.source.image_shape,
         )
         ids, images, rows = self._computed_canaries()
-        what = None
         if not np.array_equal(ids, stored[0]) or not np.array_equal(
             images, stored[1]
         ):
-            what = "source"
-        elif self._view_digests(ids, images) != noted["views"]:
-            what = "augment"
-        else:
-            far = canaries.deviation(self._codec, stored[2], rows)
-            if not far <= canaries.tolerance(self._manifest.dtype):
-                what = "teacher"
-        if what is not None:
-            raise ValueError(
-                f"{folder} was begun with another `{what}`: the first examples "
-                "come out otherwise. Go on with the same one, or begin anew "
-                "with overwrite=True."
-            )
+            raise teacher_checks.begun_otherwise(folder, "source")
+        if self._view_digests(ids, images) != noted["views"]:
+            raise teacher_checks.begun_otherwise(folder, "augment")
+        self._check_rows(folder, stored[2], rows)
         self._take(noted)
+
+    def _check_rows(self, folder, stored, rows):
+        """Raises if the teacher says something else than what is stored."""
+        far = canaries.deviation(self._codec, stored, rows)
+        if not far <= canaries.tolerance(self._manifest.dtype):
+            raise teacher_checks.begun_otherwise(folder, "teacher")
+
+    def _check_done(self, run):
+        """Raises if the first examples of a range would now be others."""
+        to_do = self.to_do(run)
+        for part in self.ranges:
+            if part in to_do:
+                continue
+            files = tf.data.TFRecordDataset(str(run.path / part.file))
+            [block] = files.take(1).map(self._layout.decode)
+            ids, digests, stored = (tensor.numpy() for tensor in block)
+            first = dataclasses.replace(part, stop=part.start + len(ids))
+            batch = next(
+                iter(range_writer.batches(self.source, [first], len(ids)))
+            )
+            if not np.array_equal(batch["ids"], ids) or not np.array_equal(
+                batch["digests"], digests
+            ):
+                raise teacher_checks.begun_otherwise(run.path, "source")
+            rows = self._compute(batch["images"], batch["ids"])
+            self._check_rows(run.path, stored, rows)
 
     def _take(self, noted):
         """Takes up what the records of the store bear."""
@@ -255,6 +270,16 @@ class Job:
                     part.name, writer.write(part, iterator, report.advance)
                 )
 
+    @contextlib.contextmanager
+    def leaving_nothing(self, run):
+        """Leaves nothing to go on with if no range was done."""
+        try:
+            yield
+        except Exception:
+            if len(self.to_do(run)) == len(self.ranges):
+                run.begin_anew()
+            raise
+
     def writer(self, folder, work):
         """The `range_writer.RangeWriter` for these two folders."""
         return range_writer.RangeWriter(
@@ -272,7 +297,12 @@ class Job:
             manifest_lib.File(**run.done(part.name)) for part in self.ranges
         )
         if self._manifest.source.has_ids:
-            self._check_ids(run)
+            try:
+                self._check_ids(run)
+            except ValueError:
+                # The data will be others.
+                run.begin_anew()
+                raise
         manifest = dataclasses.replace(
             self._manifest,
             ranges=files,
@@ -318,34 +348,12 @@ class Job:
         try:
             rows = self._compute(batch["images"], batch["ids"])
         except (ValueError, tf.errors.InvalidArgumentError) as error:
+            reason = teacher_checks.reason(error)
             raise ValueError(
                 f"The teacher does not take the images of {self.source.name}, "
-                f"shape {self.source.image_shape}: {_reason(error)}"
+                f"shape {self.source.image_shape}: {reason}"
             ) from error
         return batch["ids"].numpy(), batch["images"].numpy(), rows
-
-    def _check_logits(self, ids, images, logits):
-        """Raises if the teacher, or a member of it, gives probabilities."""
-        leaves = teachers.leaves_of(self._teacher)
-        if self._manifest.members is not None:
-            of_leaves = np.moveaxis(logits, -2, 0)
-        elif len(leaves) == 1:
-            of_leaves = [logits]
-        else:
-            # Seen in their mean no longer.
-            of_leaves = [
-                forward.Forward(leaf, self._views, None, False)(
-                    tf.constant(images), tf.constant(ids)
-                )
-                for leaf in leaves
-            ]
-        for leaf, rows in zip(leaves, of_leaves, strict=True):
-            if _are_probabilities(rows):
-                raise ValueError(
-                    "The teacher gives probabilities: each of its rows sums to "
-                    "1. Store the logits, or kd_keras.ProbabilityTeacher("
-                    f"teacher). Received: {leaf!r}"
-                )
 
     def _view_digests(self, ids, images):
         return [
@@ -356,7 +364,12 @@ class Job:
     def _write_canaries(self, run):
         """Writes them; returns the `File` and the digests of their views."""
         ids, images, logits = self._computed_canaries()
-        self._check_logits(ids, images, logits)
+        teacher_checks.check_logits(
+            self._teacher,
+            self._views,
+            self._manifest.members is not None,
+            (ids, images, logits),
+        )
         digests = self._view_digests(ids, images)
         if digests != self._view_digests(ids, images):
             raise ValueError(
@@ -365,6 +378,14 @@ class Job:
                 "argument `seed`, by tf.random.stateless_uniform and its kin."
             )
         rows = range_writer.checked(self._codec, logits, ids)
+        again = self._compute(tf.constant(images), tf.constant(ids))
+        far = canaries.deviation(self._codec, rows, again)
+        if not far <= canaries.tolerance(self._manifest.dtype):
+            raise ValueError(
+                "The teacher says something else of the same images the second "
+                f"time: it is random (by {far:.2g} of its largest logit). A "
+                "teacher is run in inference mode; look for what ignores that."
+            )
         seen = None
         if self._views.augment is not None:
             seen = self._views.view(images, ids, 0).numpy()
@@ -373,15 +394,3 @@ class Job:
         size = canaries.write(path, layout, ids, images, rows, seen)
         file = range_writer.described(path, path.name, len(ids), size)
         return {"file": file, "views": digests}
-
-
-def _are_probabilities(rows):
-    sums = rows.sum(axis=-1)
-    return bool((rows >= 0).all() and (np.abs(sums - 1) < _TOLERANCE).all())
-
-
-def _reason(error):
-    """The line that matters of an error that Keras wrapped in others."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "Error: " in line]
-    return (named or lines or [repr(error)])[-1 if named else 0]

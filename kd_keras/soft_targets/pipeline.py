@@ -90,7 +90,7 @@ def write(path, make_job, options, *, overwrite=False, stream=None):
     """
     job = make_job()
     run = job.run(path, overwrite)
-    with run.begin():
+    with run.begin(), job.leaving_nothing(run):
         noted = job.start(run, overwrite)
         to_do = job.to_do(run)
         with progress.Report(job.source.num_examples, stream) as report:

@@ -13,6 +13,7 @@ from kd_keras.soft_targets import manifest as manifest_lib
 from kd_keras.soft_targets import range_writer
 from kd_keras.soft_targets import records
 from kd_keras.soft_targets import sources
+from kd_keras.soft_targets import transforms
 
 
 class SoftTargets(stored_teachers.StoredTeacher):
@@ -132,7 +133,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
                 to None: there are none.
             transform: Function of the data set that `examples` gives to one
                 of the same elements, to leave some out or to hide labels:
-                `lambda d: d.filter(...)`. Defaults to None.
+                `lambda d: d.filter(...)`. Their ids and images must stay as
+                they are. Defaults to None.
             **kwargs: The other arguments of `kd_keras.datasets.batches`; seed
                 and number of the views come from the store.
 
@@ -143,7 +145,10 @@ class SoftTargets(stored_teachers.StoredTeacher):
         Raises:
             TypeError: As `examples`.
             ValueError: As `examples`, or if the store has views and `augment`
-                is missing or gives other pixels, or the other way round.
+                is missing or gives other pixels, or the other way round; or
+                if `transform` takes something from the elements. Iterating
+                raises `tf.errors.InvalidArgumentError` if it changes an id or
+                an image.
         """
         views = self.manifest.views
         self.checked_views(augment, source)
@@ -160,7 +165,7 @@ class SoftTargets(stored_teachers.StoredTeacher):
             kwargs["augment"] = augment
         examples = self.examples(source)
         if transform is not None:
-            examples = transform(examples)
+            examples = transforms.transformed(examples, transform)
         return batching.make_batches(examples, batch_size, **kwargs)
 
     def check_teacher(self, teacher, teacher_fingerprint=None):
@@ -306,7 +311,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
                     [
                         "Soft targets and data set do not belong together: "
                         "this example is not the one that the teacher was "
-                        "given. Its id in the data set and in the store:",
+                        "given. Its id in the data set and in the store (if "
+                        "they are the same, its pixels differ):",
                         *(tf.gather(numbers, first) for numbers in named),
                         "Was the data set prepared anew, reordered or "
                         f"filtered? Pair first: {self.path}",

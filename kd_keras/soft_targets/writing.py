@@ -100,7 +100,7 @@ def write_job(job, path, overwrite=False, stream=None):
         stream: As for `write`.
     """
     run = job.run(path, overwrite)
-    with run.begin():
+    with run.begin(), job.leaving_nothing(run):
         job.start(run, overwrite)
         with progress.Report(job.source.num_examples, stream) as report:
             report.start("writing soft targets")
