@@ -5,6 +5,7 @@ import tempfile
 import unittest
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import kd_keras
@@ -63,6 +64,7 @@ class CacheScriptTest(tf.test.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("ARE NOT", said)
 
+    @pytest.mark.slow
     @unittest.skipIf(apache_beam is None, "apache-beam is not installed")
     def test_views_by_beam(self):
         path = self.folder / "views"

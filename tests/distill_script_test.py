@@ -104,6 +104,7 @@ class DistillScriptTest(tf.test.TestCase):
             self.assertRegex(str(exit.exception.code), f"^distill: .*{message}")
         self.assertNotIn("run", os.listdir(self.folder))
 
+    @pytest.mark.slow
     def test_interrupted(self):
         """A polite kill, like Ctrl-C, ends in a line, and the run goes on."""
         arguments = (

@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -133,6 +134,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         rows[5]["test_errors"] = 100
         self.assertEqual(arms.chosen(rows).temperature, 4.0)
 
+    @pytest.mark.slow
     def test_resumed(self):
         """What was done is not done again, and the end is the same."""
         config = self.config(
