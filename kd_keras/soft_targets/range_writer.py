@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 import uuid
 
@@ -12,6 +13,9 @@ from kd_keras.datasets import tuning
 from kd_keras.soft_targets import forward
 from kd_keras.soft_targets import manifest as manifest_lib
 from kd_keras.soft_targets import records
+
+# How many bytes of images are read ahead of the teacher.
+_BYTES_AHEAD = 2**26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +102,10 @@ def batches(source, ranges, batch_size):
         return {"ids": ids, "digests": digests, "images": images}
 
     dataset = dataset.map(with_digests, num_parallel_calls=tf.data.AUTOTUNE)
-    return tuning.untuned(dataset.prefetch(tf.data.AUTOTUNE))
+    # As many as fit, so that reading goes on while something else is done.
+    bytes_of_batch = batch_size * math.prod(source.image_shape)
+    num_ahead = min(max(_BYTES_AHEAD // bytes_of_batch, 1), 32)
+    return tuning.untuned(dataset.prefetch(num_ahead))
 
 
 def only_needed(dataset):
