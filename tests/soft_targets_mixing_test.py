@@ -213,6 +213,7 @@ class MixingTest(stored_targets.StoreTestCase, parameterized.TestCase):
     @parameterized.parameters(
         lambda e: {**e, "image": 255 - e["image"]},
         lambda e: {**e, "id": e["id"] + 1},
+        lambda e: {**e, "teacher_logits": e["teacher_logits"][::-1]},
     )
     def test_transforms_that_change_something(self, change):
         self.write()

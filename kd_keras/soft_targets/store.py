@@ -133,8 +133,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
                 to None: there are none.
             transform: Function of the data set that `examples` gives to one
                 of the same elements, to leave some out or to hide labels:
-                `lambda d: d.filter(...)`. Their ids and images must stay as
-                they are. Defaults to None.
+                `lambda d: d.filter(...)`. Their ids, images and soft targets
+                must stay as they are. Defaults to None.
             **kwargs: The other arguments of `kd_keras.datasets.batches`; seed
                 and number of the views come from the store.
 
@@ -147,8 +147,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
             ValueError: As `examples`, or if the store has views and `augment`
                 is missing or gives other pixels, or the other way round; or
                 if `transform` takes something from the elements. Iterating
-                raises `tf.errors.InvalidArgumentError` if it changes an id or
-                an image.
+                raises `tf.errors.InvalidArgumentError` if it changes an id, an
+                image or soft targets.
         """
         views = self.manifest.views
         self.checked_views(augment, source)

@@ -17,7 +17,8 @@ def transformed(examples, transform):
 
     Returns:
         `tf.data.Dataset` of the same elements. Iterating raises
-        `tf.errors.InvalidArgumentError` at one whose id or image is another.
+        `tf.errors.InvalidArgumentError` at one whose id, image or soft
+        targets are others.
 
     Raises:
         TypeError: If the function gives no data set.
@@ -55,8 +56,8 @@ def transformed(examples, transform):
         same = tf.debugging.Assert(
             _proof(example) == example[_PROOF],
             [
-                "`transform` changed the id or the image of this example, to "
-                "which its soft targets belong. Its id now:",
+                "`transform` changed the id or the image of this example, or "
+                "its soft targets, which belong together. Its id now:",
                 example["id"],
             ],
         )
@@ -71,10 +72,10 @@ def transformed(examples, transform):
 
 
 def _proof(example):
-    """A number that is another one for another id, or other pixels."""
-    ids = tf.cast(example["id"], tf.int64)
-    [digest] = tf.unstack(records.digests_of(example["image"][tf.newaxis]), 1)
-    of_id = tf.bitcast(
-        tf.fingerprint(tf.bitcast(ids, tf.uint8)[tf.newaxis]), tf.int64
-    )
-    return tf.bitwise.bitwise_xor(digest, tf.reshape(of_id, []))
+    """A number that is another one for another id, pixels or soft targets."""
+    ids = tf.bitcast(tf.cast(example["id"], tf.int64), tf.uint8)
+    proof = tf.zeros([], tf.int64)
+    for part in (ids, example["image"], example["teacher_logits"]):
+        [digest] = tf.unstack(records.digests_of(part[tf.newaxis]), 1)
+        proof = tf.bitwise.bitwise_xor(proof, digest)
+    return proof
