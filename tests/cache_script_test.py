@@ -41,6 +41,7 @@ class CacheScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         return process.returncode, said
 
+    @pytest.mark.slow
     def test_an_ensemble(self):
         path = self.folder / "store"
         args = [*self.flags, f"--output_dir={path}", "--dtype=float32"]

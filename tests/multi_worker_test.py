@@ -67,6 +67,7 @@ class MultiWorkerTest(parameterized.TestCase, tf.test.TestCase):
         )
         self.assertEqual(told["lines"], 4)
 
+    @pytest.mark.slow
     def test_bad_values_of_one_worker_raise_on_both(self):
         for worker in workers(2):
             label, teacher = worker["values"]["said"]
