@@ -146,15 +146,24 @@ class Run:
         if self._is_chief:
             write_unit(self.work, unit, result)
 
-    def begin_anew(self):
-        """Forgets the units that are done, and what was written for them."""
+    def forget(self, unit):
+        """Takes back that a unit is done, if it is."""
         if self._is_chief:
-            for path in (*self.path.iterdir(), *self.work.iterdir()):
-                if path.is_file() and path.name not in (
-                    self._config_file,
-                    "config.json",
-                ):
-                    path.unlink()
+            self._unit(unit).unlink(missing_ok=True)
+
+    def begin_anew(self):
+        """Forgets all units, and what was written for them."""
+        if not self._is_chief or not self.work.is_dir():
+            return
+        kept = {self.work, self.path / self._config_file}
+        kept.add(self.work / "config.json")
+        for path in (*self.path.iterdir(), *self.work.iterdir()):
+            if path in kept:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def has_unit(self, unit):
         """Whether a unit is done, as far as this process sees."""

@@ -21,6 +21,9 @@ from kd_keras.pixels import to_float
 # Sets of at most this many bytes are kept in memory by default. MNIST
 # takes 47 MB and CIFAR-100 154 MB, ImageNet at 224 x 224 some 193 GB.
 MAX_CACHE_BYTES = 2**30
+# What a store calls the soft targets of all views of an example, once it has
+# checked that they are replayed: shape `[num_views, num_classes]`.
+VIEW_LOGITS = "kd_keras_view_logits"
 
 
 def batches(
@@ -112,46 +115,6 @@ def batches(
     [4 2 3]
     [1 0]
     """
-    if (
-        isinstance(dataset, tf.data.Dataset)
-        and isinstance(dataset.element_spec, dict)
-        and "teacher_logits" in dataset.element_spec
-        and dataset.element_spec["teacher_logits"].shape.rank == 2
-    ):
-        raise ValueError(
-            "Soft targets of views belong to the views that the teacher saw, "
-            "which their store replays. Read them by store.batches(source, "
-            "batch_size, augment=..., transform=...); transform may filter the "
-            "examples."
-        )
-    return make_batches(
-        dataset,
-        batch_size,
-        shuffle_seed=shuffle_seed,
-        epoch=epoch,
-        augment=augment,
-        augment_seed=augment_seed,
-        num_views=num_views,
-        shuffle_buffer_size=shuffle_buffer_size,
-        drop_remainder=drop_remainder,
-        cache=cache,
-    )
-
-
-def make_batches(
-    dataset,
-    batch_size,
-    *,
-    shuffle_seed=None,
-    epoch=None,
-    augment=None,
-    augment_seed=None,
-    num_views=None,
-    shuffle_buffer_size=None,
-    drop_remainder=False,
-    cache=None,
-):
-    """`batches`, for soft targets of views too, which a store has checked."""
     check_examples(dataset)
     _check_positive("batch_size", batch_size)
     if dataset.element_spec["image"].dtype != tf.uint8:
@@ -181,7 +144,8 @@ def make_batches(
             tf.data.experimental.assert_cardinality(num_examples)
         )
     # Nothing else is cached or shuffled.
-    names = {"image", "teacher_logits"} | ({"id"} if augment else set())
+    names = {"image", "teacher_logits", VIEW_LOGITS}
+    names |= {"id"} if augment else set()
     dataset = dataset.map(lambda example: _only(example, names))
     if cache is None:
         cache = num_bytes(dataset, num_examples) <= MAX_CACHE_BYTES
@@ -198,8 +162,8 @@ def make_batches(
                 augment_seed, view, examples.get("id", positions)
             )
             image = augmented(augment, image, seeds, spec)
-            if logits is not None:
-                logits = tf.gather(logits, view, axis=1)
+            if VIEW_LOGITS in examples:
+                logits = tf.gather(examples[VIEW_LOGITS], view, axis=1)
         return _finished(image, examples["label"], logits)
 
     if epoch is None:
@@ -289,18 +253,16 @@ def _checked_views(num_views, augment, spec):
                 f"Received: num_views={num_views!r}."
             )
         _check_positive("num_views", num_views)
-    if "teacher_logits" not in spec:
-        return num_views
-    # [num_classes], or [num_views, num_classes] of a store of views.
-    shape = spec["teacher_logits"].shape
-    stored_views = shape[0] if shape.rank == 2 else None
-    if stored_views != num_views or (augment is not None) != (shape.rank == 2):
+    if "teacher_logits" in spec and (
+        augment is not None or spec["teacher_logits"].shape.rank == 2
+    ):
         raise ValueError(
-            "Stored soft targets hold for the views of the images that the "
-            f"teacher saw: {stored_views or 'none, but the images as they are'}"
-            f". Received: num_views={num_views}, augment={augment!r}. Read "
-            "them by store.batches(source, batch_size, ...), which knows, or "
-            "augment freely with the teacher itself instead of its store."
+            "Stored soft targets hold for what the teacher saw: the images as "
+            "they are, or views, which their store replays. Read them by "
+            "store.batches(source, batch_size, augment=..., transform=...), "
+            "which knows; transform may filter the examples. Or augment freely "
+            "with the teacher itself instead of its store. Received: "
+            f"num_views={num_views}, augment={augment!r}."
         )
     return num_views
 

@@ -29,6 +29,7 @@ class Job:
     Attributes:
         source: `kd_keras.datasets.ImageDataset`.
         ranges: List of `range_writer.Range`.
+        to_do: Those of them that were not done when the work was started.
         batch_size: Examples that the teacher is given at once.
 
     Args:
@@ -123,8 +124,8 @@ class Job:
             canary_views=(),
         )
         self._codec = self._manifest.codec
-        # Known once the canaries are.
-        self._layout = self._noted = None
+        # Known once the work is started.
+        self.to_do = self._layout = self._noted = None
 
     @property
     def identity(self):
@@ -156,19 +157,21 @@ class Job:
                 or augmentation, or one cannot be replayed.
         """
         noted = run.done(_CANARIES)
-        if noted is not None:
+        self.to_do = self._unfinished(run)
+        if noted is not None and len(self.to_do) < len(self.ranges):
             try:
                 self.join(run.path, noted)
                 self._check_done(run)
+                return noted
             except ValueError:
                 if not overwrite:
                     raise
-                run.begin_anew()
-                noted = None
-        if noted is None:
-            noted = self._write_canaries(run)
-            run.finish(_CANARIES, noted)
-            self._take(noted)
+        # There is nothing to go on with.
+        run.begin_anew()
+        self.to_do = list(self.ranges)
+        noted = self._write_canaries(run)
+        run.finish(_CANARIES, noted)
+        self._take(noted)
         return noted
 
     def join(self, folder, noted):
@@ -206,9 +209,8 @@ class Job:
 
     def _check_done(self, run):
         """Raises if the first examples of a range would now be others."""
-        to_do = self.to_do(run)
         for part in self.ranges:
-            if part in to_do:
+            if part in self.to_do:
                 continue
             files = tf.data.TFRecordDataset(str(run.path / part.file))
             [block] = files.take(1).map(self._layout.decode)
@@ -231,34 +233,27 @@ class Job:
         self._layout = records.Layout.of(self._codec, tag)
         self._noted = noted
 
-    def to_do(self, run):
-        """The ranges that are not done, or of which the file is not right.
-
-        Args:
-            run: The `runs.Run`, begun.
-
-        Returns:
-            A list of `Range`.
-        """
-        to_do = []
+    def _unfinished(self, run):
+        """The ranges that are not done, or of which the file is not right."""
+        unfinished = []
         for part in self.ranges:
             noted = run.done(part.name)
             if noted is None or not range_writer.is_whole(
                 run.path, manifest_lib.File(**noted)
             ):
-                to_do.append(part)
-        return to_do
+                run.forget(part.name)
+                unfinished.append(part)
+        return unfinished
 
     def write_ranges(self, run, report):
         """Writes what is to do, in as few passes as can be."""
-        to_do = self.to_do(run)
         for part in self.ranges:
-            if part not in to_do:
+            if part not in self.to_do:
                 report.skip(part.stop - part.start)
         # Neighbours are read together: a source that cannot be entered in the
         # middle is then gone through once.
         for _, group in itertools.groupby(
-            enumerate(to_do), lambda pair: pair[1].number - pair[0]
+            enumerate(self.to_do), lambda pair: pair[1].number - pair[0]
         ):
             neighbours = [part for _, part in group]
             iterator = iter(
@@ -276,7 +271,7 @@ class Job:
         try:
             yield
         except Exception:
-            if len(self.to_do(run)) == len(self.ranges):
+            if not any(run.has_unit(part.name) for part in self.ranges):
                 run.begin_anew()
             raise
 

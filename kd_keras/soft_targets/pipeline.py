@@ -92,16 +92,15 @@ def write(path, make_job, options, *, overwrite=False, stream=None):
     run = job.run(path, overwrite)
     with run.begin(), job.leaving_nothing(run):
         noted = job.start(run, overwrite)
-        to_do = job.to_do(run)
         with progress.Report(job.source.num_examples, stream) as report:
             for part in job.ranges:
-                if part not in to_do:
+                if part not in job.to_do:
                     report.skip(part.stop - part.start)
             report.start("writing soft targets")
-            with _watched(run, to_do, report):
-                if to_do:
-                    _run(make_job, job.identity, noted, run, to_do, options)
-        missing = [part.name for part in job.to_do(run)]
+            with _watched(run, job.to_do, report):
+                if job.to_do:
+                    _run(make_job, job, noted, run, options)
+        missing = [p.name for p in job.ranges if run.done(p.name) is None]
         if missing:
             raise RuntimeError(
                 f"The pipeline ended without {len(missing)} of "
@@ -112,7 +111,7 @@ def write(path, make_job, options, *, overwrite=False, stream=None):
         job.finish(run)
 
 
-def _run(make_job, identity, noted, run, to_do, options):
+def _run(make_job, job, noted, run, options):
     """Runs the pipeline over the ranges that are to be done."""
     # Local workers are new processes, which know only what is in here.
     root = str(pathlib.Path(__file__).resolve().parents[2])
@@ -125,13 +124,13 @@ def _run(make_job, identity, noted, run, to_do, options):
         make_job,
         str(run.path.resolve()),
         str(run.work.resolve()),
-        identity,
+        job.identity,
         noted,
     )
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         (
             pipeline
-            | "Ranges" >> beam.Create([part.number for part in to_do])
+            | "Ranges" >> beam.Create([part.number for part in job.to_do])
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.ParDo(do_fn)
             # FnApiRunner notices that a worker died only where it waits for

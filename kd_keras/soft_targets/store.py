@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kd_keras import datasets
 from kd_keras import distribution
 from kd_keras import ops
 from kd_keras import stored_teachers
@@ -166,7 +167,9 @@ class SoftTargets(stored_teachers.StoredTeacher):
         examples = self.examples(source)
         if transform is not None:
             examples = transforms.transformed(examples, transform)
-        return batching.make_batches(examples, batch_size, **kwargs)
+        if views is not None:
+            examples = examples.map(_with_view_logits)
+        return datasets.batches(examples, batch_size, **kwargs)
 
     def check_teacher(self, teacher, teacher_fingerprint=None):
         """Raises unless a teacher is the one whose logits are stored.
@@ -360,6 +363,12 @@ def _batchable(dataset):
 def _with_ids(positions, examples):
     ids, _ = range_writer.ids_and_images(positions, examples)
     return {**examples, "id": ids}
+
+
+def _with_view_logits(example):
+    """An example of which the views are known to be replayed."""
+    renamed = {"teacher_logits": batching.VIEW_LOGITS}
+    return {renamed.get(name, name): value for name, value in example.items()}
 
 
 def _with_end(dataset):
