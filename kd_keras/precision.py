@@ -368,7 +368,7 @@ def _build_config(model):
 
 
 def _run(model, shapes):
-    """Runs a model on placeholders; returns its outputs, a flat list."""
+    """Runs a model on symbolic inputs; returns its outputs, a flat list."""
     if not shapes or "input_shape" not in shapes:
         raise ValueError(
             "It is not known on inputs of which shape it was built: call it "

@@ -1,10 +1,7 @@
 """Any saved student, measured by the program."""
 
 import json
-import pathlib
-import tempfile
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,28 +9,16 @@ import kd_keras
 from kd_keras import datasets
 from kd_keras import export
 from kd_keras import training
+from tests import digits_runs
 from tests import processes
 
 
-class EvaluateTest(tf.test.TestCase):
+class EvaluateTest(digits_runs.DigitsTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        cls.data_dir = str(cls.folder / "data")
-        cls.student = kd_keras.models.mlp((8, 8, 1), 10, (16,), seed=1)
-        cls.teacher = kd_keras.models.mlp((8, 8, 1), 10, (16,), seed=2)
-        train = datasets.load(data_dir=cls.data_dir)
-        for model in (cls.student, cls.teacher):
-            model.compile(
-                keras.optimizers.Adam(0.01),
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            )
-            model.fit(datasets.batches(train.dataset, 64), verbose=0)
-        cls.student.save(cls.folder / "student.keras")
-        cls.teacher.save(cls.folder / "teacher.keras")
+        cls.student = cls.trained("student", seed=1)
+        cls.teacher = cls.trained("teacher", seed=2)
         cls.test = datasets.load(split="test", data_dir=cls.data_dir)
         batch = next(iter(cls.test.dataset.batch(500)))
         cls.labels = batch["label"].numpy()

@@ -1,10 +1,8 @@
 """Reports: numbers on the page are those of the data; plots show them."""
 
 import json
-import pathlib
 import re
 import struct
-import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +11,7 @@ from scipy import special
 from kd_keras import reports
 from kd_keras import training
 from kd_keras.reports import plots
+from tests import digits_runs
 
 
 class PlotsTest(tf.test.TestCase):
@@ -68,21 +67,12 @@ class PlotsTest(tf.test.TestCase):
         self.assertEqual(heights, [1, 2, 3, 0])
 
 
-class ReportTest(tf.test.TestCase):
+class ReportTest(digits_runs.DigitsTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
         config = training.DistillConfig(
-            data_dir=str(cls.folder / "data"),
-            teacher_model="mlp:32",
-            student_model="mlp:8",
-            teacher_epochs=1,
-            student_epochs=1,
-            temperature=(1.0, 4.0),
-            seeds=1,
+            data_dir=cls.data_dir, temperature=(1.0, 4.0), **digits_runs.SMALL
         )
         cls.rows, cls.sizes = training.run_distillation(
             config,

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import tempfile
 from unittest import mock
 
 import keras
@@ -11,21 +10,13 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-import kd_keras
 from kd_keras import datasets
 from kd_keras import soft_targets
 from kd_keras import training
 from kd_keras.training import arms
 from kd_keras.training import curves
 from kd_keras.training.label_smoothing import SmoothedCrossentropy
-
-SMALL = {
-    "teacher_model": "mlp:32",
-    "student_model": "mlp:8",
-    "teacher_epochs": 1,
-    "student_epochs": 1,
-    "seeds": 1,
-}
+from tests import digits_runs
 
 
 def row(temperature, soft_weight, validation_errors, seed=0):
@@ -39,31 +30,18 @@ def row(temperature, soft_weight, validation_errors, seed=0):
     }
 
 
-class SweepTest(tf.test.TestCase, parameterized.TestCase):
+class SweepTest(digits_runs.DigitsTestCase, parameterized.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        cls.data_dir = str(cls.folder / "data")
-        train = datasets.load(data_dir=cls.data_dir)
         cls.teachers = []
         for seed in (1, 2):
-            teacher = kd_keras.models.mlp((8, 8, 1), 10, (32,), seed=seed)
-            teacher.compile(
-                "adam",
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            )
-            data = datasets.batches(train.dataset, 64, shuffle_seed=0)
-            teacher.fit(data, epochs=5, verbose=0)
-            path = str(cls.folder / f"teacher-{seed}.keras")
-            teacher.save(path)
-            cls.teachers.append(path)
+            cls.trained(f"teacher-{seed}", seed)
+            cls.teachers.append(str(cls.folder / f"teacher-{seed}.keras"))
 
     def config(self, **kwargs):
         return training.DistillConfig(
-            data_dir=self.data_dir, **{**SMALL, **kwargs}
+            data_dir=self.data_dir, **{**digits_runs.SMALL, **kwargs}
         )
 
     def test_one_teacher_pass(self):

@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import os
-import pathlib
-import tempfile
 
 import keras
 import numpy as np
@@ -13,26 +11,17 @@ from kd_keras import datasets
 from kd_keras import training
 from kd_keras.training import arms
 from kd_keras.training import data
-
-SMALL = {
-    "teacher_model": "mlp:32",
-    "student_model": "mlp:8",
-    "teacher_epochs": 2,
-    "student_epochs": 2,
-    "seeds": 2,
-}
+from tests import digits_runs
 
 
-class TrainingTest(tf.test.TestCase, parameterized.TestCase):
+class TrainingTest(digits_runs.DigitsTestCase, parameterized.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        folder = pathlib.Path(folder.name)
-        cls.data_dir = str(folder / "data")
-        cls.output_dir = folder / "run"
-        cls.config = training.DistillConfig(data_dir=cls.data_dir, **SMALL)
+        cls.output_dir = cls.folder / "run"
+        cls.config = training.DistillConfig(
+            data_dir=cls.data_dir, **{**digits_runs.SMALL, "seeds": 2}
+        )
         cls.rows, cls.sizes = training.run_distillation(
             cls.config, cls.output_dir
         )

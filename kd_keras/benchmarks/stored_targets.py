@@ -27,6 +27,7 @@ NAMES = (
     "compiled_mlp_ensemble",
     "convnet_ensemble",
 )
+DEFAULT_NAMES = tuple(name for name in NAMES if name != "mlp_ensemble")
 
 
 def run(source, ensemble_source, *, names=NAMES, num_rounds=7, num_epochs=20):
@@ -42,7 +43,16 @@ def run(source, ensemble_source, *, names=NAMES, num_rounds=7, num_epochs=20):
 
     Yields:
         `rounds.Ratio`, each when it is there.
+
+    Raises:
+        ValueError: If there is no comparison of a name.
     """
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise ValueError(
+            f"There is no comparison {', '.join(unknown)}. Accepted: some of "
+            f"{', '.join(NAMES)}."
+        )
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for name in names:

@@ -12,11 +12,11 @@ from kd_keras import distribution
 from kd_keras import export
 from kd_keras import runs
 from kd_keras.training import arms as arms_lib
+from kd_keras.training import classifiers
 from kd_keras.training import curves
 from kd_keras.training import provenance
-from kd_keras.training import saved_models
+from kd_keras.training.arm_training import ArmTrainer
 from kd_keras.training.data import JobData
-from kd_keras.training.job import Job
 
 
 def run_distillation(config, output_dir, *, overwrite=False, finish=None):
@@ -66,43 +66,43 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
     run = runs.Run(output_dir, identity, overwrite=overwrite, strategy=strategy)
     data = JobData(config)
     with run.begin(_provenance(data)):
-        job = Job(config, data, run, strategy)
+        trainer = ArmTrainer(config, data, run, strategy)
         rows = [
             row
             for seed in range(
                 config.first_seed, config.first_seed + config.seeds
             )
-            for row in job.run_seed(seed)
+            for row in trainer.run_seed(seed)
         ]
         sizes = {}
         if distribution.is_chief(strategy):
-            sizes = _write_results(config, data, run, job, rows)
+            sizes = _write_results(config, data, run, trainer, rows)
             if finish is not None:
                 finish(run.path, data.train.class_names)
         run.publish()
-        job.report.close()
+        trainer.report.close()
     return rows, sizes
 
 
-def _write_results(config, data, run, job, rows):
+def _write_results(config, data, run, trainer, rows):
     (run.path / "metrics.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in rows)
     )
-    _write_curves(config, run, job)
+    _write_curves(config, run, trainer)
     # Of the first seed, not of the best.
     seed = config.first_seed
     arms = [
-        *(arm for arm in job.arms if arm.name != arms_lib.DISTILLED),
+        *(arm for arm in trainer.arms if arm.name != arms_lib.DISTILLED),
         arms_lib.chosen(rows),
     ]
     sizes = {}
     logits = {}
     for arm in arms:
-        logits[arm.name] = np.load(job.file(seed, arm, "npy"))
-        model_file = job.file(seed, arm, "keras")
+        logits[arm.name] = np.load(trainer.file(seed, arm, "npy"))
+        model_file = trainer.file(seed, arm, "keras")
         if model_file.exists():
             sizes[arm.name] = _size_as_saved_model(model_file, run)
-    shutil.copy(job.file(seed, arm, "keras"), run.path / "student.keras")
+    shutil.copy(trainer.file(seed, arm, "keras"), run.path / "student.keras")
     np.savez(
         run.path / "predictions.npz",
         labels=data.test.labels,
@@ -118,14 +118,14 @@ def _size_as_saved_model(model_file, run):
     model = keras.saving.load_model(model_file, compile=False)
     path = run.path / "saved_model"
     export.export_student(model, path, overwrite=True)
-    return saved_models.num_bytes(path)
+    return classifiers.num_bytes(path)
 
 
-def _write_curves(config, run, job):
+def _write_curves(config, run, trainer):
     lines = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
-        for arm in job.arms:
-            curve = curves.read(job.file(seed, arm, "curve"))
+        for arm in trainer.arms:
+            curve = curves.read(trainer.file(seed, arm, "curve"))
             label = dataclasses.asdict(arm)
             label["arm"] = label.pop("name")
             lines += [{"seed": seed, **label, **line} for line in curve]

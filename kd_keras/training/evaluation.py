@@ -9,8 +9,8 @@ from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import diagnostics
 from kd_keras import runs
+from kd_keras.training import classifiers
 from kd_keras.training import provenance
-from kd_keras.training import saved_models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class EvaluationConfig:
     """What to evaluate.
 
     Attributes:
-        model: Path of the student: what `saved_models.open_model` takes.
+        model: Path of the student: what `classifiers.open_classifier` takes.
         teacher: Path of its teacher, or None.
         dataset: Name of a TFDS image-classification set, or `"digits"`.
         data_dir: Where TFDS keeps its data sets; None for its own default.
@@ -66,7 +66,7 @@ def evaluate(config):
     )
     paths = {"student": config.model, "teacher": config.teacher}
     models = {
-        name: saved_models.open_model(path)
+        name: classifiers.open_classifier(path)
         for name, path in paths.items()
         if path
     }

@@ -9,7 +9,7 @@ from kd_keras import soft_targets
 from kd_keras.soft_targets import jobs
 from kd_keras.soft_targets import manifest
 from kd_keras.soft_targets import writing
-from kd_keras.training import saved_models
+from kd_keras.training import classifiers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def make_store_job(config):
         `soft_targets.jobs.Job`.
     """
     source = _open_source(config)
-    teacher = saved_models.load_teachers(config.teacher, config.mean)
+    teacher = classifiers.load_teachers(config.teacher, config.mean)
     views = (None, None, None)
     if config.num_views is not None:
         shift = datasets.random_shift(config.max_shift)
@@ -122,7 +122,7 @@ def plan_soft_targets(config):
     temperatures = {1.0, 4.0, config.temperature or 4.0}
     ks = [config.top_k] if config.top_k else [1, 2, 5, 10, 50, 100]
     return soft_targets.plan(
-        saved_models.load_teachers(config.teacher, config.mean),
+        classifiers.load_teachers(config.teacher, config.mean),
         _open_source(config),
         temperatures=sorted(temperatures),
         ks=ks,
@@ -171,7 +171,7 @@ def audit_soft_targets(
     augment = None
     if store.manifest.views is not None:
         augment = datasets.random_shift(max_shift)
-    teacher = saved_models.load_teachers(teacher_paths, mean)
+    teacher = classifiers.load_teachers(teacher_paths, mean)
     return soft_targets.audit(store, teacher, source, augment=augment, **kwargs)
 
 

@@ -14,7 +14,7 @@ from kd_keras import teachers
 
 
 @dataclasses.dataclass(frozen=True)
-class SavedModel:
+class SavedClassifier:
     """A classifier that was loaded.
 
     Attributes:
@@ -33,7 +33,7 @@ class SavedModel:
     num_bytes: int
 
 
-def open_model(path):
+def open_classifier(path):
     """Loads a classifier from disk.
 
     Args:
@@ -42,7 +42,7 @@ def open_model(path):
             takes them as uint8.
 
     Returns:
-        `SavedModel`.
+        `SavedClassifier`.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
@@ -64,7 +64,7 @@ def open_model(path):
         x = images if takes_pixels else datasets.to_float(images)
         return tf.cast(teachers.forward(model, x)(1.0), tf.float32)
 
-    return SavedModel(
+    return SavedClassifier(
         path=path,
         predict=lambda images: forward(tf.constant(images)).numpy(),
         num_parameters=model.count_params()

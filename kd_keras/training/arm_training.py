@@ -16,15 +16,15 @@ from kd_keras.distiller import Distiller
 from kd_keras.soft_targets import manifest
 from kd_keras.training import architectures
 from kd_keras.training import arms as arms_lib
+from kd_keras.training import classifiers
 from kd_keras.training import curves
-from kd_keras.training import saved_models
 from kd_keras.training.label_smoothing import SmoothedCrossentropy
 
 # Points of a learning curve at which held-out examples are looked at.
 _VALIDATIONS = 20
 
 
-class Job:
+class ArmTrainer:
     """Trains what is not done yet.
 
     Attributes:
@@ -65,6 +65,9 @@ class Job:
             if row is None:
                 row = self._run_arm(seed, arm)
                 self._run.finish(unit, row)
+                if self._is_chief:
+                    # Not before: a run that is killed goes on with it.
+                    self.file(seed, arm, "npz").unlink(missing_ok=True)
             else:
                 self.report.skip(self._steps(arm))
             if seed == self._config.first_seed or row["seed"] is not None:
@@ -77,7 +80,7 @@ class Job:
         # what was made before.
         keras.backend.clear_session()
         if self._is_given(arm):
-            model = saved_models.load_teachers(
+            model = classifiers.load_teachers(
                 self._config.teacher, self._config.mean
             )
         else:
@@ -92,7 +95,6 @@ class Job:
                 model, keras.Model
             ):
                 model.save(self.file(seed, arm, "keras"))
-            self.file(seed, arm, "npz").unlink(missing_ok=True)
         return row
 
     def _train(self, seed, arm):
