@@ -19,7 +19,7 @@ from scripts import settings
 from scripts import teacher_flags
 from scripts import view_flags
 
-settings.adopt(program, teacher_flags, view_flags)
+settings.adopt(__name__, program, teacher_flags, view_flags)
 
 _TEACHERS = teacher_flags.define_teachers(required=True)
 _DATA_DIR = flags.DEFINE_string(

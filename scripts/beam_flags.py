@@ -27,7 +27,7 @@ def parse(argv):
     """
     if not any(argument.startswith("--runner") for argument in argv):
         return settings.parse(argv)
-    settings.take_up_config(argv)
+    settings.prepare(argv)
     try:
         rest = flags.FLAGS(argv, known_only=True)
         _check(rest[1:])

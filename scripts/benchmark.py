@@ -16,8 +16,9 @@ from scripts import data_flags
 from scripts import program
 from scripts import settings
 
-settings.adopt(program, data_flags)
+settings.adopt(__name__, program, data_flags)
 
+_DATASET = data_flags.define_dataset()
 _COMPARE = flags.DEFINE_list(
     "compare",
     [],
@@ -56,7 +57,7 @@ def _benchmark():
 
     source, ensemble_source = (
         datasets.load(
-            data_flags.DATASET.value,
+            _DATASET.value,
             split,
             data_dir=data_flags.DATA_DIR.value,
             image_size=settings.numbers(data_flags.IMAGE_SIZE),
@@ -76,7 +77,7 @@ def _benchmark():
         print(done, file=sys.stderr, flush=True)
     print(rounds.table(ratios))
     print(
-        f"\n{data_flags.DATASET.value} {_SPLIT.value}, ensembles on "
+        f"\n{_DATASET.value} {_SPLIT.value}, ensembles on "
         f"{_ENSEMBLE_SPLIT.value}, {platform.machine()}, TensorFlow "
         f"{tf.__version__}, Keras {keras.__version__}, rounds: {_ROUNDS.value}"
     )

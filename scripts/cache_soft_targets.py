@@ -28,12 +28,18 @@ from scripts import teacher_flags
 from scripts import view_flags
 
 settings.adopt(
-    program, output_flags, data_flags, beam_flags, teacher_flags, view_flags
+    __name__,
+    program,
+    output_flags,
+    data_flags,
+    beam_flags,
+    teacher_flags,
+    view_flags,
 )
 
 _TEACHERS = teacher_flags.define_teachers(required=True)
 _SETTINGS = (
-    data_flags.DATASET,
+    data_flags.define_dataset(),
     data_flags.DATA_DIR,
     flags.DEFINE_string("split", "train", "Split, in TFDS' notation."),
     teacher_flags.MEAN,

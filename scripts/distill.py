@@ -19,24 +19,22 @@ from scripts import settings
 from scripts import teacher_flags
 from scripts import training_flags
 
-settings.adopt(program, output_flags, data_flags, training_flags, teacher_flags)
+settings.adopt(
+    __name__, program, output_flags, data_flags, training_flags, teacher_flags
+)
 
 _TEACHERS = teacher_flags.define_teachers(required=False)
 # Each has the name of its field in `training.DistillConfig`.
 _SETTINGS = (
-    data_flags.DATASET,
+    data_flags.define_dataset(),
     data_flags.DATA_DIR,
     *training_flags.TRAINING,
-    flags.DEFINE_string(
-        "train_split", "train", "Split to train on, in TFDS' notation."
-    ),
     flags.DEFINE_string(
         "validation_split",
         None,
         "Split on which to choose among temperatures and weights. Default: "
         "the last tenth of --train_split, if there is a choice.",
     ),
-    flags.DEFINE_string("test_split", "test", "Split to count errors on."),
     flags.DEFINE_float(
         "labelled_fraction",
         0.1,
@@ -44,21 +42,17 @@ _SETTINGS = (
     ),
     teacher_flags.MEAN,
     flags.DEFINE_string(
-        "teacher_model",
-        "mlp:400,400",
-        "What to train if no --teacher is given.",
+        "soft_targets",
+        None,
+        "What cache_soft_targets wrote of --teacher on --train_split. Default: "
+        "store them for this job.",
     ),
-    flags.DEFINE_float(
-        "teacher_dropout", 0.5, "Dropout rate of its hidden layers."
+    training_flags.define_model(
+        "teacher_model", "mlp:400,400", ": trained if no --teacher is given."
     ),
-    flags.DEFINE_string(
-        "student_model",
-        "mlp:100,100",
-        "mlp:UNITS, convnet:FILTERS, or a builder of keras.applications.",
-    ),
-    flags.DEFINE_string(
-        "student_weights", None, "Weights that the student begins with."
-    ),
+    training_flags.define_dropout("teacher_dropout"),
+    training_flags.define_model("student_model", "mlp:100,100"),
+    training_flags.define_weights("student_weights"),
     flags.DEFINE_float("label_smoothing", 0.1, "Of --control=label_smoothing."),
     flags.DEFINE_integer(
         "teacher_epochs", 60, "The teacher's passes over the training split."

@@ -14,7 +14,7 @@ from scripts import output_flags
 from scripts import program
 from scripts import settings
 
-settings.adopt(program, output_flags, data_flags)
+settings.adopt(__name__, program, output_flags, data_flags)
 
 # Each has the name of its field in `training.EvaluationConfig`.
 _SETTINGS = (
@@ -27,7 +27,7 @@ _SETTINGS = (
     flags.DEFINE_string(
         "teacher", None, "Its teacher, the same. Default: none."
     ),
-    data_flags.DATASET,
+    data_flags.define_dataset_of_model(),
     data_flags.DATA_DIR,
     flags.DEFINE_string("split", "test", "Split, in TFDS' notation."),
     flags.DEFINE_integer("batch_size", 256, "Images for a model at once."),

@@ -8,6 +8,8 @@ import sys
 from absl import app
 from absl import flags
 
+from scripts import help_text
+
 _CONFIG = flags.DEFINE_string(
     "config",
     None,
@@ -22,12 +24,19 @@ _PROVENANCE = {
     "num_train_examples",
     "replicas",
     "started",
+    "store",
     "versions",
 }
 
 
-def adopt(*modules):
-    """Makes the flags of these modules, and of this, a program's own."""
+def adopt(name, *modules):
+    """Makes the flags of these modules, and of this, a program's own.
+
+    Args:
+        name: `__name__` of the program.
+        *modules: Modules that define flags.
+    """
+    help_text.programs.append(name)
     for module in (sys.modules[__name__], *modules):
         flags.adopt_module_key_flags(module)
 
@@ -41,12 +50,20 @@ def parse(argv):
     Returns:
         The name of the program and what is no flag.
     """
-    take_up_config(argv)
+    prepare(argv)
     return app.parse_flags_with_usage(argv)
 
 
-def take_up_config(argv):
-    """Makes the settings of `--config` the defaults of the flags."""
+def prepare(argv):
+    """Answers `--help`, or takes up `--config`, before flags are parsed."""
+    if help_text.is_asked_for(argv):
+        print(help_text.text())
+        sys.exit(0)
+    _take_up_config(argv)
+
+
+def _take_up_config(argv):
+    """Makes the settings of a file the defaults of the flags."""
     paths = []
     for argument, following in itertools.pairwise([*argv[1:], ""]):
         name, has_value, value = argument.lstrip("-").partition("=")

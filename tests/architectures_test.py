@@ -76,8 +76,28 @@ class ArchitecturesTest(tf.test.TestCase, parameterized.TestCase):
             architectures.build(name, (8, 8, 1), 3)
 
     def test_refuses_dropout_of_applications(self):
-        with self.assertRaisesRegex(ValueError, "Leave it at 0"):
+        with self.assertRaisesRegex(ValueError, "Leave it out"):
             architectures.build("VGG16", (32, 32, 3), 3, dropout=0.5)
+        self.assertEqual(architectures.teacher_dropout("VGG16", None), 0.0)
+        self.assertEqual(architectures.teacher_dropout("convnet:4", None), 0.5)
+        self.assertEqual(architectures.teacher_dropout("mlp:4", 0.0), 0.0)
+
+    def test_saved(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        path = pathlib.Path(folder) / "student.keras"
+        original = architectures.build("mlp:6", (8, 8, 1), 3, seed=9)
+        original.save(path)
+        found = architectures.build(str(path), (8, 8, 1), 3, seed=1)
+        for one, other in zip(found.weights, original.weights, strict=True):
+            self.assertAllEqual(one, other)
+        with self.assertRaisesRegex(ValueError, "4 classes"):
+            architectures.build(str(path), (8, 8, 1), 4)
+        with self.assertRaisesRegex(ValueError, "8, 9, 1"):
+            architectures.build(str(path), (8, 9, 1), 3)
+        with self.assertRaisesRegex(ValueError, "can only teach"):
+            architectures.build(folder, (8, 8, 1), 3)
+        with self.assertRaisesRegex(FileNotFoundError, "no model at"):
+            architectures.build(f"{folder}/none.keras", (8, 8, 1), 3)
 
 
 if __name__ == "__main__":

@@ -18,16 +18,20 @@ from tests import sources
 # Imported package -> label of the distribution that holds it.
 THIRD_PARTY = {
     "absl": "@pypi//absl_py",
+    "ai_edge_litert": "@pypi//ai_edge_litert",
     "apache_beam": "@pypi//apache_beam",
     "keras": "@pypi//keras",
     "matplotlib": "@pypi//matplotlib",
     "numpy": "@pypi//numpy",
+    "onnx": "@pypi//onnx",
+    "onnxruntime": "@pypi//onnxruntime",
     "packaging": "@pypi//packaging",
     "pytest": "@pypi//pytest",
     "scipy": "@pypi//scipy",
     "sklearn": "@pypi//scikit_learn",
     "tensorflow": "@pypi//tensorflow",
     "tensorflow_datasets": "@pypi//tensorflow_datasets",
+    "tf2onnx": "@pypi//tf2onnx",
 }
 
 # What tests import without an `import` that can be read: in other processes,
@@ -206,7 +210,7 @@ class BuildTest(parameterized.TestCase):
         module = (sources.ROOT / "MODULE.bazel").read_text()
         self.assertIn('"//:requirements_lock.txt"', module)
         used = re.findall(
-            "@pypi//([a-z_]+)", (sources.ROOT / "BUILD").read_text()
+            "@pypi//([a-z0-9_]+)", (sources.ROOT / "BUILD").read_text()
         )
         self.assertContainsSubset(
             {utils.canonicalize_name(name) for name in used}, set(lock)

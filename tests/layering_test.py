@@ -59,8 +59,12 @@ UNREACHABLE = {
 }
 # Only these may import these.
 RESERVED = {
+    "ai_edge_litert": ("kd_keras.export.runners",),
     "apache_beam": ("kd_keras.soft_targets.pipeline", "scripts.beam_flags"),
     "matplotlib": ("kd_keras.reports",),
+    "onnx": ("kd_keras.export.portable",),
+    "onnxruntime": ("kd_keras.export.runners",),
+    "tf2onnx": ("kd_keras.export.portable",),
 }
 
 

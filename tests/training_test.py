@@ -71,6 +71,7 @@ class TrainingTest(digits_runs.DigitsTestCase, parameterized.TestCase):
                 "predictions.npz",
                 "saved_model",
                 "sizes.json",
+                "student.json",
                 "student.keras",
                 "tensorboard",
             ],

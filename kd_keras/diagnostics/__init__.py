@@ -4,6 +4,7 @@ from kd_keras.diagnostics.latency import Latency
 from kd_keras.diagnostics.latency import measure_latency
 from kd_keras.diagnostics.predictions import Fidelity
 from kd_keras.diagnostics.predictions import Quality
+from kd_keras.diagnostics.predictions import accuracy_interval
 from kd_keras.diagnostics.predictions import fidelity
 from kd_keras.diagnostics.predictions import quality
 
@@ -11,6 +12,7 @@ __all__ = [
     "Fidelity",
     "Latency",
     "Quality",
+    "accuracy_interval",
     "fidelity",
     "measure_latency",
     "quality",

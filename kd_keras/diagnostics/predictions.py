@@ -82,18 +82,38 @@ def quality(labels, logits, *, num_bins=15):
     calibration = metrics.ExpectedCalibrationError(num_bins, dtype="float64")
     calibration.update_state(labels, logits)
     count, num_right = len(right), int(right.sum())
-    interval = stats.binomtest(num_right, count).proportion_ci(0.95, "exact")
     return Quality(
         examples=count,
         errors=count - num_right,
         accuracy=num_right / count,
-        accuracy_interval=(float(interval.low), float(interval.high)),
+        accuracy_interval=accuracy_interval(num_right, count),
         negative_log_likelihood=float(
             -np.take_along_axis(log_probs, labels[:, None], axis=-1).mean()
         ),
         calibration_error=float(calibration.result()),
         num_bins=num_bins,
     )
+
+
+def accuracy_interval(num_right, num_examples):
+    """The 95% binomial interval of an accuracy (Clopper and Pearson 1934).
+
+    Args:
+        num_right: Examples that get the right class.
+        num_examples: All of them.
+
+    Returns:
+        A tuple of two floats from 0 to 1.
+
+    Example:
+
+    >>> low, high = accuracy_interval(90, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.824, 0.951)
+    """
+    test = stats.binomtest(num_right, num_examples)
+    interval = test.proportion_ci(0.95, "exact")
+    return float(interval.low), float(interval.high)
 
 
 def fidelity(labels, teacher_logits, student_logits):

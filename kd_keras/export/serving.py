@@ -53,6 +53,10 @@ def export_for_serving(
             pixels.
         overwrite: Whether to replace what is at `path`. Defaults to `False`.
 
+    Returns:
+        `checking.Comparison`: on how many images it was compared, and how far
+        apart the logits of `serving_default` were.
+
     Raises:
         TypeError: If `student` is not a `keras.Model`, or the examples are not
             uint8.
@@ -67,7 +71,9 @@ def export_for_serving(
 
     >>> student = kd_keras.models.mlp((8, 8, 1), 3, (4,))
     >>> kd_keras.export.export_for_serving(
-    ...     student, "served", class_names=["cat", "dog", "owl"])
+    ...     student, "served", class_names=["cat", "dog", "owl"]
+    ... ).changed_decisions
+    0
     >>> serve = tf.saved_model.load("served").signatures["serving_default"]
     >>> answer = serve(image=tf.zeros([1, 8, 8, 1], tf.uint8))
     >>> sorted(answer)
@@ -78,7 +84,7 @@ def export_for_serving(
         names = checked_class_names(class_names, num_classes)
         examples = checked_examples(examples, shape)
         _write(student, shape, names, any_size, written)
-        _check_written(student, names, examples, written)
+        return _compared(student, names, examples, written)
 
 
 def image_classifier(student):
@@ -198,31 +204,30 @@ def _write(student, shape, names, any_size, path):
         archive.write_out(path, verbose=False)
 
 
-def _check_written(student, names, examples, path):
+def _compared(student, names, examples, path):
     """Raises unless both signatures answer as the student in memory."""
     loaded = tf.saved_model.load(path)
-    in_memory = tf.function(
-        lambda image: tf.cast(student(image, training=False), tf.float32),
-        autograph=False,
-    )
     accepted = checking.tolerance(student)
-    # Of several sizes: a batch size that is fixed shows only then.
-    for images in (examples[:1], examples):
-        scaled = pixels.to_float(images)
-        expected = in_memory(scaled)
-        for name, image in (
-            ("serving_default", tf.constant(images)),
-            ("serve_float", scaled),
-        ):
-            answer = loaded.signatures[name](image=image)
-            checking.check_logits(
-                student,
-                answer["logits"],
-                expected,
-                accepted,
-                f"The signature {name!r} of the SavedModel",
-            )
-            check_classes(answer, names)
+
+    def answer(name, image):
+        found = loaded.signatures[name](image=image)
+        check_classes(found, names)
+        return found
+
+    checking.compare_on_images(
+        student,
+        lambda images: answer("serve_float", pixels.to_float(images)),
+        examples,
+        accepted,
+        "The signature 'serve_float' of the SavedModel",
+    )
+    return checking.compare_on_images(
+        student,
+        lambda images: answer("serving_default", tf.constant(images)),
+        examples,
+        accepted,
+        "The signature 'serving_default' of the SavedModel",
+    )
 
 
 def check_classes(answer, names):

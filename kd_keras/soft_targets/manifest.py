@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import pathlib
 import re
 import types
 import typing
@@ -206,7 +207,7 @@ def read_manifest(folder):
         FileNotFoundError: If there is no store.
         ValueError: If the manifest is damaged, or of another format.
     """
-    path = folder / FILE
+    path = pathlib.Path(folder) / FILE
     if not path.is_file():
         partial = folder.with_name(folder.name + ".partial")
         raise FileNotFoundError(

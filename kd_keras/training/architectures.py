@@ -1,4 +1,4 @@
-"""Models by name: ours, and those of `keras.applications`."""
+"""Models by name: ours, those of `keras.applications`, and saved ones."""
 
 import inspect
 import pathlib
@@ -8,26 +8,29 @@ import keras
 from kd_keras import models
 
 EXAMPLES = "mlp:400,400, convnet:32,64, MobileNetV2 or teacher.keras"
-# Suffixes of what is loaded instead of built.
-_FILES = (".keras", ".tflite", ".onnx")
+# Of the hidden layers of a teacher, as in the paper.
+_TEACHER_DROPOUT = 0.5
+_OURS = {"mlp": models.mlp, "convnet": models.convnet}
 
 
-def is_path(name):
-    """Whether this names something saved rather than something to build.
+def teacher_dropout(name, given):
+    """The dropout rate of a teacher: the given one, or else the usual one.
 
     Args:
-        name: str.
+        name: As `build` takes it.
+        given: float or None.
 
     Returns:
-        bool.
+        float.
 
     Example:
 
-    >>> is_path("mlp:400,400"), is_path("runs/teacher.keras")
-    (False, True)
+    >>> teacher_dropout("mlp:400", None), teacher_dropout("MobileNetV2", None)
+    (0.5, 0.0)
     """
-    path = pathlib.Path(name)
-    return path.suffix in _FILES or len(path.parts) > 1 or path.exists()
+    if given is not None:
+        return given
+    return _TEACHER_DROPOUT if name.partition(":")[0] in _OURS else 0.0
 
 
 def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
@@ -36,7 +39,8 @@ def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
     Args:
         name: `"mlp"` or `"convnet"` with the sizes of its hidden layers or of
             its convolutions, as `"mlp:400,400"`, `"convnet:32,64"`; or a
-            builder of `keras.applications`, as `"MobileNetV2"`.
+            builder of `keras.applications`, as `"MobileNetV2"`; or the path of
+            a `.keras` file, whose weights it then has.
         image_shape: `(height, width, channels)`.
         num_classes: int.
         dropout: Dropout rate of our models. Defaults to 0.
@@ -48,7 +52,7 @@ def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
         `keras.Model`.
 
     Raises:
-        FileNotFoundError: If there is no file of weights.
+        FileNotFoundError: If there is no such file.
         ValueError: If there is no such model, it does not take such images, or
             the weights are not those of this model.
 
@@ -58,14 +62,20 @@ def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
     (None, 10)
     """
     kind, _, sizes = name.partition(":")
-    if kind in ("mlp", "convnet"):
-        builder = {"mlp": models.mlp, "convnet": models.convnet}[kind]
+    if kind in _OURS:
         given = [_sizes(name, sizes)] if sizes else []
-        model = builder(
+        model = _OURS[kind](
             image_shape, num_classes, *given, dropout=dropout, seed=seed
         )
+    elif dropout:
+        raise ValueError(
+            f"{name} has dropout of its own, or none. Received: dropout="
+            f"{dropout!r}. Leave it out."
+        )
+    elif _is_path(name):
+        model = _loaded(name, image_shape, num_classes)
     else:
-        model = _application(name, image_shape, num_classes, dropout, seed)
+        model = _application(name, image_shape, num_classes, seed)
     if weights is not None:
         _load_weights(model, name, weights)
     return model
@@ -81,18 +91,38 @@ def _sizes(name, sizes):
         ) from None
 
 
-def _application(name, image_shape, num_classes, dropout, seed):
+def _is_path(name):
+    path = pathlib.Path(name)
+    return path.suffix == ".keras" or len(path.parts) > 1 or path.exists()
+
+
+def _loaded(path, image_shape, num_classes):
+    """A saved model, to be trained on."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no model at {path}.")
+    if not path.is_file() or path.suffix != ".keras":
+        raise ValueError(
+            "A model to train is loaded from a .keras file; a SavedModel can "
+            f"only teach. Received: {path}"
+        )
+    model = keras.saving.load_model(path, compile=False)
+    takes, gives = model.input_shape, model.output_shape
+    if takes != (None, *image_shape) or gives != (None, num_classes):
+        raise ValueError(
+            f"{path} takes {takes} and gives {gives}, and the data set has "
+            f"images of shape {tuple(image_shape)} and {num_classes} classes."
+        )
+    return model
+
+
+def _application(name, image_shape, num_classes, seed):
     builder = getattr(keras.applications, name, None)
     if not name[:1].isupper() or not callable(builder):
         raise ValueError(
             f"There is no model {name!r}. Accepted: mlp:SIZES, convnet:SIZES, "
             "a builder of keras.applications, or the path of a saved model; "
             f"for example {EXAMPLES}."
-        )
-    if dropout:
-        raise ValueError(
-            f"{name} has dropout of its own, or none. Received: dropout="
-            f"{dropout!r}. Leave it at 0."
         )
     # These builders take no seed.
     keras.utils.set_random_seed(seed)

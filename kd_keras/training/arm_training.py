@@ -1,27 +1,22 @@
 """The units of the main job: each arm of each seed is one."""
 
 import io
+import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from kd_keras import callbacks
 from kd_keras import diagnostics
 from kd_keras import distribution
 from kd_keras import progress
 from kd_keras import soft_targets
 from kd_keras import teachers
-from kd_keras.distiller import Distiller
 from kd_keras.soft_targets import manifest
 from kd_keras.training import architectures
 from kd_keras.training import arms as arms_lib
 from kd_keras.training import classifiers
-from kd_keras.training import curves
+from kd_keras.training.fitting import Fitter
 from kd_keras.training.label_smoothing import SmoothedCrossentropy
-
-# Points of a learning curve at which held-out examples are looked at.
-_VALIDATIONS = 20
 
 
 class ArmTrainer:
@@ -47,6 +42,7 @@ class ArmTrainer:
         # One worker tells of all.
         stream = None if self._is_chief else io.StringIO()
         self.report = progress.Report(config.seeds * steps, stream)
+        self._fitter = Fitter(data, strategy, self.report, config.learning_rate)
 
     def file(self, seed, arm, suffix):
         """Where something of an arm is kept while the run lasts."""
@@ -85,12 +81,12 @@ class ArmTrainer:
             )
         else:
             model = self._train(seed, arm)
-        logits = self._predict(model)
+        logits = self._data.test.logits(model)
         if arm.name == arms_lib.TEACHER:
             self._store(seed, model)
         row = self._measure(seed, arm, model, logits)
         if self._is_chief:
-            np.save(self.file(seed, arm, "npy"), logits["test"])
+            np.save(self.file(seed, arm, "npy"), logits)
             if seed == self._config.first_seed and isinstance(
                 model, keras.Model
             ):
@@ -98,78 +94,72 @@ class ArmTrainer:
         return row
 
     def _train(self, seed, arm):
-        """Trains one model; returns a copy without a strategy."""
         config, data = self._config, self._data
-        is_teacher = arm.name == arms_lib.TEACHER
-        store = None
+        files = {"state": self.file(seed, arm, "npz")}
+        files["curve"] = self.file(seed, arm, "curve")
+        if arm.name == arms_lib.TEACHER:
+            return self._fitter.fit(
+                lambda: self._build_teacher(seed),
+                data.batches(seed),
+                config.teacher_epochs,
+                **files,
+            )
+        soft, store = {}, None
         if arm.name == arms_lib.DISTILLED:
             store = self._open_store(seed, arm.temperature)
-        with self._strategy.scope():
-            distiller = Distiller(
-                student=self._build(seed, is_teacher),
-                teacher=store,
-                temperature=arm.temperature or 1.0,
-                soft_weight=arm.soft_weight or 0.0,
-                name="distiller",
-            )
-            distiller.compile(
-                keras.optimizers.Adam(config.learning_rate),
-                SmoothedCrossentropy(config.label_smoothing)
-                if arm.name == arms_lib.SMOOTHED
-                else keras.losses.SparseCategoricalCrossentropy(
-                    from_logits=True
-                ),
-                metrics=["accuracy"],
-                steps_per_execution=20,
-            )
-        epochs = config.teacher_epochs if is_teacher else config.student_epochs
-        distiller.fit(
-            data.batches(
-                seed, 1.0 if is_teacher else config.labelled_fraction, store
-            ),
-            epochs=epochs,
-            verbose=0,
-            # The batches come shuffled.
-            shuffle=False,
-            validation_data=data.validation and data.validation.batches,
-            validation_freq=max(epochs // _VALIDATIONS, 1),
-            callbacks=[
-                data.epoch,
-                curves.Curve(self.file(seed, arm, "curve")),
-                callbacks.TrainingState(self.file(seed, arm, "npz")),
-                self.report.callback(),
-            ],
+            soft = {
+                "teacher": store,
+                "temperature": arm.temperature,
+                "soft_weight": arm.soft_weight,
+            }
+        return self._fitter.fit(
+            lambda: self._build_student(seed),
+            data.batches(seed, config.labelled_fraction, store),
+            config.student_epochs,
+            loss=SmoothedCrossentropy(config.label_smoothing)
+            if arm.name == arms_lib.SMOOTHED
+            else None,
+            **files,
+            **soft,
         )
-        # What one worker does alone must not need the others.
-        weights = distiller.student.get_weights()
-        copy = self._build(seed, is_teacher)
-        copy.set_weights(weights)
-        return copy
 
-    def _build(self, seed, is_teacher):
+    def _build_teacher(self, seed):
         config, train = self._config, self._data.train
-        if is_teacher:
-            return architectures.build(
-                config.teacher_model,
-                train.image_shape,
-                train.num_classes,
-                dropout=config.teacher_dropout,
-                # Apart from those of students: they share no random numbers.
-                seed=seed + 1_000_000,
-            )
+        return architectures.build(
+            config.teacher_model,
+            train.image_shape,
+            train.num_classes,
+            dropout=architectures.teacher_dropout(
+                config.teacher_model, config.teacher_dropout
+            ),
+            # Apart from those of students: they share no random numbers.
+            seed=seed + 1_000_000,
+        )
+
+    def _build_student(self, seed):
+        config, train = self._config, self._data.train
         return architectures.build(
             config.student_model,
             train.image_shape,
             train.num_classes,
+            dropout=0.0,
             weights=config.student_weights,
             seed=seed,
         )
 
     def _store(self, seed, teacher):
-        """Stores the teacher's soft targets of the training split."""
+        """Stores the teacher's soft targets, or checks those that are given."""
+        temperatures = self._config.temperature
+        if self._config.soft_targets is not None:
+            # Now, and not after the arms without soft targets.
+            for number, temperature in enumerate(temperatures):
+                store = self._open_store(seed, temperature, number == 0)
+                if number == 0:
+                    store.check_teacher(teacher)
+                    store.examples(self._data.train)
+            return
         path = self._store_path(seed)
         if self._is_chief and not path.exists():
-            temperatures = self._config.temperature
             is_bound = (
                 teachers.depends_on_temperature(teacher)
                 and len(temperatures) == 1
@@ -183,61 +173,41 @@ class ArmTrainer:
             )
         distribution.chiefs_value(self._strategy, 0)
 
-    def _open_store(self, seed, temperature):
+    def _open_store(self, seed, temperature, verify=False):
         path = self._store_path(seed)
         keeps_members = manifest.read_manifest(path).members
-        return soft_targets.open_store(
-            path, temperature=temperature if keeps_members else None
+        store = soft_targets.open_store(
+            path,
+            temperature=temperature if keeps_members else None,
+            verify=verify,
         )
-
-    def _predict(self, model):
-        """Logits at T = 1 of what models are measured on."""
-
-        @tf.function(reduce_retracing=True)
-        def forward(images):
-            return tf.cast(teachers.forward(model, images)(1.0), tf.float32)
-
-        return {
-            name: np.concatenate(
-                [forward(images).numpy() for images, _ in examples.batches]
+        if store.temperature not in (None, temperature):
+            raise ValueError(
+                f"The soft targets in {path} are good for the temperature "
+                f"{store.temperature:g} alone. Received: {temperature:g}."
             )
-            for name, examples in (
-                ("test", self._data.test),
-                ("validation", self._data.validation),
-            )
-            if examples
-        }
+        return store
 
     def _measure(self, seed, arm, model, logits):
         """A line of `metrics.jsonl`."""
-        labels = self._data.test.labels
-        quality = diagnostics.quality(labels, logits["test"])
+        test, validation = self._data.test, self._data.validation
         row = {
             # Of a teacher that was given there is one for all seeds.
             "seed": None if self._is_given(arm) else seed,
             "arm": arm.name,
             "temperature": arm.temperature,
             "soft_weight": arm.soft_weight,
-            "parameters": _count_params(model),
-            "test_examples": quality.examples,
-            "test_errors": quality.errors,
-            "test_accuracy": quality.accuracy,
-            "negative_log_likelihood": quality.negative_log_likelihood,
-            "calibration_error": quality.calibration_error,
-            "validation_errors": None,
+            "parameters": classifiers.num_parameters(model),
+            **test.quality(logits),
+            "validation_errors": validation
+            and validation.errors(validation.logits(model)),
             "teacher_agreement": None,
             "predictive_kl": None,
             "accuracy_where_teacher_wrong": None,
         }
-        if "validation" in logits:
-            predicted = logits["validation"].argmax(axis=-1)
-            wrong = predicted != self._data.validation.labels
-            row["validation_errors"] = int(wrong.sum())
         if arm.name != arms_lib.TEACHER:
             teacher_logits = np.load(self.file(seed, self.arms[0], "npy"))
-            fidelity = diagnostics.fidelity(
-                labels, teacher_logits, logits["test"]
-            )
+            fidelity = diagnostics.fidelity(test.labels, teacher_logits, logits)
             row["teacher_agreement"] = fidelity.agreement
             row["predictive_kl"] = fidelity.predictive_kl
             row["accuracy_where_teacher_wrong"] = (
@@ -261,10 +231,11 @@ class ArmTrainer:
     def _is_given(self, arm):
         return bool(arm.name == arms_lib.TEACHER and self._config.teacher)
 
+    def teacher_fingerprint(self, seed):
+        """Fingerprint of the teacher whose soft targets were stored."""
+        return manifest.read_manifest(self._store_path(seed)).teacher
+
     def _store_path(self, seed):
+        if self._config.soft_targets is not None:
+            return pathlib.Path(self._config.soft_targets)
         return self._run.work / f"{self._unit(seed, self.arms[0])}-targets"
-
-
-def _count_params(teacher):
-    models = teachers.models_of(teacher)
-    return sum(model.count_params() for model in models) if models else None

@@ -4,13 +4,15 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from kd_keras import datasets
 from kd_keras import saved_teachers
 from kd_keras import teachers
+from kd_keras.export import runners
+
+_RUNNERS = {".tflite": runners.LiteRTModel, ".onnx": runners.OnnxModel}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +39,21 @@ def open_classifier(path):
     """Loads a classifier from disk.
 
     Args:
-        path: A `.keras` file, or the directory of a SavedModel: of the bare
-            student, which takes pixels in [0, 1], or one for serving, which
-            takes them as uint8.
+        path: A `.keras` file, a `.tflite` or `.onnx` file, or the directory of
+            a SavedModel: of the bare student, which takes pixels in [0, 1], or
+            one for serving, which takes them as uint8.
 
     Returns:
         `SavedClassifier`.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
+        ImportError: If the runtime of a file is not installed.
         ValueError: If it is no such model, or gives no logits.
     """
     path = pathlib.Path(path)
+    if path.is_file() and path.suffix in _RUNNERS:
+        return _open_file(path)
     if (path / "saved_model.pb").exists():
         # The signature that clients call, if there are others.
         model = saved_teachers.SavedModelTeacher(path)
@@ -67,11 +72,27 @@ def open_classifier(path):
     return SavedClassifier(
         path=path,
         predict=lambda images: forward(tf.constant(images)).numpy(),
-        num_parameters=model.count_params()
-        if isinstance(model, keras.Model)
-        else None,
+        num_parameters=num_parameters(model),
         num_bytes=num_bytes(path),
     )
+
+
+def _open_file(path):
+    """A classifier that another runtime runs."""
+    model = _RUNNERS[path.suffix](path)
+
+    def predict(images):
+        if model.input_dtype != np.uint8:
+            images = datasets.to_float(images).numpy()
+        answer = model(images)
+        if len(answer) > 1 and "logits" not in answer:
+            raise ValueError(
+                f"{path} gives {', '.join(sorted(answer))}, none of which is "
+                "called logits."
+            )
+        return answer.get("logits", next(iter(answer.values())))
+
+    return SavedClassifier(path, predict, None, num_bytes(path))
 
 
 def load_teachers(paths, mean="arithmetic"):
@@ -88,6 +109,12 @@ def load_teachers(paths, mean="arithmetic"):
     if len(members) == 1:
         return members[0]
     return teachers.EnsembleTeacher(members, mean=mean)
+
+
+def num_parameters(teacher):
+    """How many numbers a teacher has learnt; None if that is not known."""
+    models = teachers.models_of(teacher)
+    return sum(model.count_params() for model in models) if models else None
 
 
 def num_bytes(path):

@@ -1,4 +1,4 @@
-"""What the main job can be told."""
+"""What the programs that train can be told."""
 
 import dataclasses
 import math
@@ -34,11 +34,15 @@ class DistillConfig:
             arms see, in (0, 1]. The teacher sees all of them.
         teacher: Paths of teachers, several of which are an ensemble; empty to
             train one for each seed.
+        soft_targets: Directory of what `store_soft_targets` wrote of these
+            teachers on `train_split`; None to store them for this job.
         mean: `"arithmetic"` or `"geometric"`, of several teachers.
         teacher_model: What to train as a teacher, as `architectures.build`
             takes it.
-        teacher_dropout: Dropout rate of its hidden layers.
-        student_model: What to train as a student.
+        teacher_dropout: Dropout rate of its hidden layers; None for 0.5 in
+            our models, and what others have of their own.
+        student_model: What to train as a student, the same; or the path of a
+            `.keras` file, with whose weights all students begin.
         student_weights: Path of weights that the student begins with; None to
             draw them.
         temperature: Temperature of the soft targets, dimensionless, or several.
@@ -66,9 +70,10 @@ class DistillConfig:
     test_split: str = "test"
     labelled_fraction: float = 0.1
     teacher: tuple[str, ...] = ()
+    soft_targets: str | None = None
     mean: str = "arithmetic"
     teacher_model: str = "mlp:400,400"
-    teacher_dropout: float = 0.5
+    teacher_dropout: float | None = None
     student_model: str = "mlp:100,100"
     student_weights: str | None = None
     temperature: tuple[float, ...] = (4.0,)
@@ -105,18 +110,15 @@ class DistillConfig:
                 f"`control` takes some of {', '.join(CONTROLS)}. Received: "
                 f"{self.control!r}"
             )
-        for name in (
-            "teacher_epochs",
-            "student_epochs",
-            "batch_size",
-            "seeds",
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive whole number. "
-                    f"Received: {value!r}"
-                )
+        _check_counts(
+            self, "teacher_epochs", "student_epochs", "batch_size", "seeds"
+        )
+        _check_learning_rate(self)
+        if self.soft_targets is not None and not self.teacher:
+            raise ValueError(
+                "`soft_targets` needs the `teacher` that they are of, which is "
+                "measured on the test split. Received: teacher=()"
+            )
         if not 0.0 < self.labelled_fraction <= 1.0:
             raise ValueError(
                 "`labelled_fraction` must be above 0 and at most 1. "
@@ -126,11 +128,6 @@ class DistillConfig:
             raise ValueError(
                 "`label_smoothing` must be between 0 and 1. "
                 f"Received: {self.label_smoothing!r}"
-            )
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(
-                "`learning_rate` must be positive and finite. "
-                f"Received: {self.learning_rate!r}"
             )
 
     @property
@@ -150,4 +147,82 @@ class DistillConfig:
             f"{self.train_split}[:90%]",
             f"{self.train_split}[90%:]",
             self.test_split,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherConfig:
+    """How a teacher is trained.
+
+    Attributes:
+        dataset: Name of a TFDS image-classification set, or `"digits"`.
+        data_dir: Where TFDS keeps its data sets; None for its own default.
+        image_size: Height and width to resize images to; None for as they are.
+        train_split: Split to train on, in TFDS' notation.
+        validation_split: Split whose accuracy the learning curve shows; not a
+            part of either of the others. None for none.
+        test_split: Split to count errors on.
+        model: What to train, as `architectures.build` takes it; or the path of
+            a `.keras` file, with whose weights it begins.
+        weights: Path of weights to begin with; None to draw them.
+        dropout: Dropout rate of its hidden layers; None for 0.5 in our models,
+            and what others have of their own.
+        max_shift: Pixels by which images are shifted at most, in every epoch
+            anew; 0 for not at all.
+        epochs: Passes over the training split.
+        batch_size: Examples per step.
+        learning_rate: Of Adam.
+        seed: Of the initial weights, of dropout and of the order of the data.
+        strategy: Name of the strategy, one of `kd_keras.distribution.NAMES`.
+        num_virtual_devices: As of `DistillConfig`.
+    """
+
+    dataset: str = "digits"
+    data_dir: str | None = None
+    image_size: tuple[int, int] | None = None
+    train_split: str = "train"
+    validation_split: str | None = None
+    test_split: str = "test"
+    model: str = "mlp:400,400"
+    weights: str | None = None
+    dropout: float | None = None
+    max_shift: int = 0
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    strategy: str = "default"
+    num_virtual_devices: int | None = None
+
+    def __post_init__(self):
+        _check_counts(self, "epochs", "batch_size")
+        _check_learning_rate(self)
+        for name in ("seed", "max_shift"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(
+                    f"`{name}` must be a whole number, not negative. "
+                    f"Received: {value!r}"
+                )
+
+    @property
+    def splits(self):
+        """The splits to train on, to look at (or None) and to test on."""
+        return self.train_split, self.validation_split, self.test_split
+
+
+def _check_counts(config, *names):
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"`{name}` must be a positive whole number. Received: {value!r}"
+            )
+
+
+def _check_learning_rate(config):
+    if not 0 < config.learning_rate < math.inf:
+        raise ValueError(
+            "`learning_rate` must be positive and finite. "
+            f"Received: {config.learning_rate!r}"
         )

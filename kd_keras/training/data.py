@@ -1,15 +1,21 @@
-"""The data of the main job."""
+"""The data of the programs that train, and what models say of it."""
 
 import functools
 
 import numpy as np
+import tensorflow as tf
 
 from kd_keras import callbacks
 from kd_keras import datasets
+from kd_keras import diagnostics
+from kd_keras import teachers
+
+# Images of the test split that are kept for reports.
+_NUM_IMAGES = 1000
 
 
 class JobData:
-    """The data of the job: built once, read in the order of each seed.
+    """The data of a job: built once, read in the order of each seed.
 
     Attributes:
         train: `datasets.ImageDataset` of the training split.
@@ -19,10 +25,13 @@ class JobData:
         steps_per_epoch: Batches of the training split.
 
     Args:
-        config: A `DistillConfig`.
+        config: A `DistillConfig` or `TeacherConfig`.
+        views: Dict of arguments of `datasets.batches`: the augmentation, its
+            seed and the number of views, as far as there are any. Defaults to
+            None.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, views=None):
         load = functools.partial(
             datasets.load,
             config.dataset,
@@ -36,6 +45,7 @@ class JobData:
         self.epoch = callbacks.EpochCounter()
         self.steps_per_epoch = -(-self.train.num_examples // config.batch_size)
         self._batch_size = config.batch_size
+        self._views = views or {}
         self._last = None, None
 
     def batches(self, seed, labelled_fraction=1.0, store=None):
@@ -58,23 +68,32 @@ class JobData:
             store and (store.path, store.temperature),
         )
         if self._last[0] != key:
-            dataset = (
-                store.examples(self.train) if store else self.train.dataset
-            )
-            if labelled_fraction < 1.0:
-                dataset = datasets.hide_labels(
-                    dataset, 1.0 - labelled_fraction, seed=seed
-                )
-            self._last = (
-                key,
-                datasets.batches(
-                    dataset,
-                    self._batch_size,
-                    shuffle_seed=seed,
-                    epoch=self.epoch.value,
-                ),
-            )
+            self._last = key, self._batches(seed, labelled_fraction, store)
         return self._last[1]
+
+    def _batches(self, seed, labelled_fraction, store):
+        def transform(dataset):
+            if labelled_fraction == 1.0:
+                return dataset
+            return datasets.hide_labels(
+                dataset, 1.0 - labelled_fraction, seed=seed
+            )
+
+        order = {"shuffle_seed": seed, "epoch": self.epoch.value}
+        if store is None:
+            return datasets.batches(
+                transform(self.train.dataset),
+                self._batch_size,
+                **order,
+                **self._views,
+            )
+        return store.batches(
+            self.train,
+            self._batch_size,
+            augment=self._views.get("augment"),
+            transform=transform,
+            **order,
+        )
 
 
 class Examples:
@@ -95,3 +114,42 @@ class Examples:
         self.labels = np.concatenate(
             [labels for _, labels in self.batches.as_numpy_iterator()]
         )
+
+    @property
+    def first_images(self):
+        """The first of the images, uint8."""
+        batches = self.source.dataset.take(_NUM_IMAGES).batch(_NUM_IMAGES)
+        return next(batches.as_numpy_iterator())["image"]
+
+    def logits(self, model):
+        """What a model or another teacher says of them, at T = 1.
+
+        Args:
+            model: As `teachers.forward` takes it.
+
+        Returns:
+            float32 array, shape `[num_examples, num_classes]`.
+        """
+
+        @tf.function(reduce_retracing=True)
+        def forward(images):
+            return tf.cast(teachers.forward(model, images)(1.0), tf.float32)
+
+        return np.concatenate(
+            [forward(images).numpy() for images, _ in self.batches]
+        )
+
+    def errors(self, logits):
+        """How many get another class than their label."""
+        return int((logits.argmax(axis=-1) != self.labels).sum())
+
+    def quality(self, logits):
+        """The columns of `metrics.jsonl` that all models have, a dict."""
+        quality = diagnostics.quality(self.labels, logits)
+        return {
+            "test_examples": quality.examples,
+            "test_errors": quality.errors,
+            "test_accuracy": quality.accuracy,
+            "negative_log_likelihood": quality.negative_log_likelihood,
+            "calibration_error": quality.calibration_error,
+        }

@@ -1,20 +1,19 @@
 """The main job: a teacher, and its student with and without soft targets."""
 
 import dataclasses
-import json
+import pathlib
 import shutil
-import time
 
 import keras
 import numpy as np
 
 from kd_keras import distribution
-from kd_keras import export
 from kd_keras import runs
 from kd_keras.training import arms as arms_lib
-from kd_keras.training import classifiers
+from kd_keras.training import cards
 from kd_keras.training import curves
-from kd_keras.training import provenance
+from kd_keras.training import outputs
+from kd_keras.training import storing
 from kd_keras.training.arm_training import ArmTrainer
 from kd_keras.training.data import JobData
 
@@ -35,8 +34,9 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
             one for each epoch of these, and the same in `tensorboard/`; and of
             the first seed `predictions.npz` (labels, images and the logits of
             each arm on the test split), `sizes.json` (bytes of each arm as a
-            SavedModel), `student.keras` and `saved_model/`, the last three of
-            the distilled student that was chosen. Nothing is seen there before
+            SavedModel), `student.keras`, `student.json` (what is known of it)
+            and `saved_model/`, the last three of the distilled student that
+            was chosen. Nothing is seen there before
             all is done.
         overwrite: Whether something at `output_dir`, or a broken run of
             another configuration, may be replaced. Defaults to `False`.
@@ -62,10 +62,11 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
     identity = {
         **dataclasses.asdict(config),
         "replicas": strategy.num_replicas_in_sync,
+        "store": storing.tag_of(config.soft_targets),
     }
     run = runs.Run(output_dir, identity, overwrite=overwrite, strategy=strategy)
-    data = JobData(config)
-    with run.begin(_provenance(data)):
+    data = JobData(config, storing.views_of(config.soft_targets))
+    with run.begin(outputs.made_with(data)):
         trainer = ArmTrainer(config, data, run, strategy)
         rows = [
             row
@@ -85,10 +86,8 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
 
 
 def _write_results(config, data, run, trainer, rows):
-    (run.path / "metrics.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in rows)
-    )
-    _write_curves(config, run, trainer)
+    outputs.write_lines(run.path / "metrics.jsonl", rows)
+    outputs.write_curves(run.path, _labelled_curves(config, trainer))
     # Of the first seed, not of the best.
     seed = config.first_seed
     arms = [
@@ -101,51 +100,48 @@ def _write_results(config, data, run, trainer, rows):
         logits[arm.name] = np.load(trainer.file(seed, arm, "npy"))
         model_file = trainer.file(seed, arm, "keras")
         if model_file.exists():
-            sizes[arm.name] = _size_as_saved_model(model_file, run)
-    shutil.copy(trainer.file(seed, arm, "keras"), run.path / "student.keras")
-    np.savez(
-        run.path / "predictions.npz",
-        labels=data.test.labels,
-        images=_first_images(data.test, 1000),
-        **logits,
-    )
+            # What is there in the end is that of the last arm.
+            sizes[arm.name] = outputs.write_saved_model(run.path, model_file)
+    shutil.copy(model_file, run.path / "student.keras")
+    _write_record(config, data, run, trainer, rows)
+    outputs.write_predictions(run.path, data.test, logits)
     runs.write_json(run.path / "sizes.json", sizes)
     return sizes
 
 
-def _size_as_saved_model(model_file, run):
-    """Writes `saved_model/`, of the last arm in the end; its bytes."""
-    model = keras.saving.load_model(model_file, compile=False)
-    path = run.path / "saved_model"
-    export.export_student(model, path, overwrite=True)
-    return classifiers.num_bytes(path)
-
-
-def _write_curves(config, run, trainer):
-    lines = []
-    for seed in range(config.first_seed, config.first_seed + config.seeds):
-        for arm in trainer.arms:
-            curve = curves.read(trainer.file(seed, arm, "curve"))
-            label = dataclasses.asdict(arm)
-            label["arm"] = label.pop("name")
-            lines += [{"seed": seed, **label, **line} for line in curve]
-            curves.write_for_tensorboard(
-                run.path / "tensorboard" / f"{arm.unit}-seed-{seed}", curve
+def _write_record(config, data, run, trainer, rows):
+    arm = arms_lib.chosen(rows)
+    of_arm = [
+        row
+        for row in rows
+        if row["arm"] == arm.name and arms_lib.of_row(row) == arm
+    ]
+    cards.write_record(
+        run.path / "student.keras",
+        keras.saving.load_model(run.path / "student.keras", compile=False),
+        data.train,
+        config,
+        program="distill",
+        seed=config.first_seed,
+        metrics=of_arm[0],
+        over_seeds=of_arm,
+        teacher={
+            "name": ", ".join(
+                pathlib.Path(path).name for path in config.teacher
             )
-    (run.path / "curves.jsonl").write_text(
-        "".join(json.dumps(line) + "\n" for line in lines)
+            or config.teacher_model,
+            "fingerprint": trainer.teacher_fingerprint(config.first_seed),
+        },
+        temperature=arm.temperature,
+        soft_weight=arm.soft_weight,
     )
 
 
-def _first_images(test, count):
-    batches = test.source.dataset.take(count).batch(count)
-    return next(batches.as_numpy_iterator())["image"]
-
-
-def _provenance(data):
-    return {
-        "dataset_version": data.train.version,
-        "num_train_examples": data.train.num_examples,
-        "versions": provenance.versions(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
+def _labelled_curves(config, trainer):
+    for seed in range(config.first_seed, config.first_seed + config.seeds):
+        for arm in trainer.arms:
+            label = {"seed": seed, "arm": arm.name}
+            label["temperature"] = arm.temperature
+            label["soft_weight"] = arm.soft_weight
+            curve = curves.read(trainer.file(seed, arm, "curve"))
+            yield f"{arm.unit}-seed-{seed}", label, curve

@@ -9,6 +9,7 @@ from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import diagnostics
 from kd_keras import runs
+from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
 
@@ -20,7 +21,8 @@ class EvaluationConfig:
     Attributes:
         model: Path of the student: what `classifiers.open_classifier` takes.
         teacher: Path of its teacher, or None.
-        dataset: Name of a TFDS image-classification set, or `"digits"`.
+        dataset: Name of a TFDS image-classification set; None for the one that
+            the model was trained on, as it says beside it, or `"digits"`.
         data_dir: Where TFDS keeps its data sets; None for its own default.
         split: Split in TFDS' notation.
         image_size: Height and width to resize images to; None for as they are.
@@ -32,7 +34,7 @@ class EvaluationConfig:
 
     model: str
     teacher: str | None = None
-    dataset: str = "digits"
+    dataset: str | None = None
     data_dir: str | None = None
     split: str = "test"
     image_size: tuple[int, int] | None = None
@@ -58,12 +60,7 @@ def evaluate(config):
         FileNotFoundError: If there is no such model or data set.
         ValueError: If a model does not fit the data.
     """
-    source = datasets.load(
-        config.dataset,
-        config.split,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-    )
+    source = datasets.load(split=config.split, **cards.data_of(config))
     paths = {"student": config.model, "teacher": config.teacher}
     models = {
         name: classifiers.open_classifier(path)

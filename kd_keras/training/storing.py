@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 
 from kd_keras import datasets
@@ -107,6 +108,47 @@ def store_soft_targets(
             beam_options,
             overwrite=overwrite,
         )
+
+
+def views_of(path):
+    """How to replay the views of a store that `store_soft_targets` wrote.
+
+    Args:
+        path: Directory of the store; None for none.
+
+    Returns:
+        A dict of arguments of `datasets.batches`, empty for the images as they
+        are.
+
+    Raises:
+        ValueError: If there are views of another augmentation.
+    """
+    views = None if path is None else manifest.read_manifest(path).views
+    if views is None:
+        return {}
+    try:
+        config = json.loads((pathlib.Path(path) / "config.json").read_text())
+        shift = datasets.random_shift(config["max_shift"])
+    except (OSError, KeyError, ValueError):
+        raise ValueError(
+            f"{path} holds views by {views.augmentation}, which was not "
+            "written by the program cache_soft_targets: it cannot be replayed "
+            "here. Train with kd_keras.Distiller and store.batches(..., "
+            "augment=...)."
+        ) from None
+    return {
+        "augment": shift,
+        "augment_seed": views.seed,
+        "num_views": views.count,
+    }
+
+
+def tag_of(path):
+    """What tells a store from others, an int; None if there is none."""
+    if path is None:
+        return None
+    found = manifest.read_manifest(path)
+    return manifest.tag(found, found.canaries)
 
 
 def plan_soft_targets(config):

@@ -1,0 +1,274 @@
+"""What is known of a saved model: how it was made, and what it is worth.
+
+A program that trains leaves a record beside the model file, `student.json`
+beside `student.keras`. An export takes it up into its model card.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from kd_keras import comparison
+from kd_keras import runs
+from kd_keras.soft_targets import fingerprints
+from kd_keras.soft_targets import manifest
+from kd_keras.training import classifiers
+from kd_keras.training import provenance
+
+CARD = "card.json"
+# Files that a program writes beside others of the same model.
+_SAVED_AS = ("saved_model", "model.tflite", "model.onnx")
+
+
+def write_record(
+    model_file,
+    model,
+    train,
+    config,
+    *,
+    program,
+    seed,
+    metrics,
+    over_seeds=None,
+    **soft,
+):
+    """Writes what is known of a model beside its file.
+
+    Args:
+        model_file: `pathlib.Path` of the `.keras` file.
+        model: The model that it holds.
+        train: `datasets.ImageDataset` that it was trained on.
+        config: Configuration of the program, a dataclass.
+        program: Name of the program.
+        seed: int.
+        metrics: Its line of `metrics.jsonl`.
+        over_seeds: Lines of the same arm for all seeds. Defaults to None: its
+            own.
+        **soft: Of a distilled student `teacher`, a dict, `temperature` and
+            `soft_weight`.
+    """
+    settings = dataclasses.asdict(config)
+    runs.write_json(
+        model_file.with_suffix(".json"),
+        {
+            "fingerprint": fingerprints.fingerprint(model),
+            "parameters": classifiers.num_parameters(model),
+            "image_shape": train.image_shape,
+            "image_size": settings["image_size"],
+            "preprocessing": manifest.PREPROCESSING,
+            "class_names": train.class_names,
+            "dataset": {
+                "name": train.name,
+                "version": train.version,
+                "split": train.split,
+                "test_split": settings["test_split"],
+                "data_dir": settings["data_dir"],
+            },
+            "distilled": soft or None,
+            "seed": seed,
+            "metrics": metrics,
+            "over_seeds": [
+                {key: row[key] for key in ("seed", "test_errors")}
+                for row in over_seeds or [metrics]
+            ],
+            "program": program,
+            "settings": settings,
+            "versions": provenance.versions(),
+        },
+    )
+
+
+def find_record(path):
+    """The record of a model, if there is one beside it.
+
+    Args:
+        path: Of a `.keras` file, or of what a program wrote besides.
+
+    Returns:
+        A dict, or None.
+
+    Raises:
+        ValueError: If it is no record.
+    """
+    path = pathlib.Path(path)
+    places = [path.with_suffix(".json")]
+    if path.name in _SAVED_AS:
+        names = ("student.json", "teacher.json", CARD)
+        places = [path.parent / name for name in names]
+    for place in places:
+        if place.is_file():
+            try:
+                record = json.loads(place.read_text("utf-8"))
+                record["dataset"]["name"], record["fingerprint"]
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"{place} beside {path.name} is no record of a model. "
+                    "Move it away."
+                ) from None
+            return record
+    return None
+
+
+def data_of(config):
+    """The data set of a configuration, or else that of its model.
+
+    Args:
+        config: Configuration with `model`, the path of a model, and `dataset`,
+            `data_dir` and `image_size`, each of which may be None.
+
+    Returns:
+        A dict of the arguments `name`, `data_dir` and `image_size` of
+        `datasets.load`.
+    """
+    record = find_record(config.model)
+    if config.dataset is not None or record is None:
+        return {
+            "name": config.dataset or "digits",
+            "data_dir": config.data_dir,
+            "image_size": config.image_size,
+        }
+    return {
+        "name": record["dataset"]["name"],
+        "data_dir": config.data_dir or record["dataset"].get("data_dir"),
+        "image_size": config.image_size or record["image_size"],
+    }
+
+
+def check_record(record, model, path):
+    """Raises unless a record is of this model.
+
+    Args:
+        record: As `find_record` gives it.
+        model: The model that was loaded.
+        path: Where it came from.
+
+    Raises:
+        ValueError: If it is of another one.
+    """
+    found = fingerprints.fingerprint(model)
+    if found != record["fingerprint"]:
+        raise ValueError(
+            f"The record beside {path} is of another model: its fingerprint "
+            f"is {record['fingerprint']}, and that of the file {found}. Move "
+            "the record away, and the card will say nothing of its making."
+        )
+
+
+def describe(card):
+    """A model card as Markdown.
+
+    Args:
+        card: The content of `card.json`.
+
+    Returns:
+        A string of lines.
+    """
+    lines = [f"# Model card: {card['name']}", "", _what_it_is(card), ""]
+    lines += [
+        "| fact | |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in _facts(card)),
+        "",
+        "## Files",
+        "",
+        _files(card),
+        "",
+        "Deviation: the largest difference of logits between the file, loaded "
+        "back, and the student in memory, relative to the largest logit, on "
+        f"{card['checked_on']['examples']:,} images of "
+        f"{card['checked_on']['name']} {card['checked_on']['version']}, "
+        f"{card['checked_on']['split']}.",
+        "",
+        "## Classes",
+        "",
+        ", ".join(card["class_names"]) + ".",
+    ]
+    if card["settings"]:
+        lines += [
+            "",
+            "## Settings",
+            "",
+            "```json",
+            json.dumps(card["settings"], indent=2),
+            "```",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _what_it_is(card):
+    height, width, channels = card["image_shape"]
+    return (
+        f"Classifies images of {height} x {width} pixels, {channels} "
+        f"channel{'s' * (channels > 1)}, into {len(card['class_names'])} "
+        f"classes. It takes pixels as uint8 (`image`); what it was trained on "
+        f"is {card['preprocessing']}, which the files do themselves."
+    )
+
+
+def _facts(card):
+    """Names and values of what is known."""
+    yield "parameters", f"{card['parameters']:,}"
+    yield "fingerprint", card["fingerprint"]
+    checked = card["checked_on"]
+    low, high = (100 * bound for bound in checked["accuracy_interval"])
+    yield (
+        f"accuracy on {checked['examples']:,} of {checked['name']} "
+        f"{checked['split']}",
+        f"{100 * checked['accuracy']:.2f}% ({low:.2f} to {high:.2f}, 95% "
+        "binomial)",
+    )
+    if card["settings"] is None:
+        yield "how it was made", "not known: there was no record beside it"
+        return
+    data = card["dataset"]
+    yield "made by", f"kd_keras, {card['program']}, with the settings below"
+    yield "trained on", f"{data['name']} {data['version']}, {data['split']}"
+    share = card["settings"].get("labelled_fraction", 1.0)
+    yield "labels that it was given", f"{100 * share:g}%"
+    soft = card["distilled"]
+    if soft:
+        yield "teacher", soft["teacher"]["name"]
+        yield "teacher's fingerprint", soft["teacher"]["fingerprint"]
+        yield "temperature", f"{soft['temperature']:g}"
+        yield (
+            "weight of the soft term",
+            f"{soft['soft_weight']:g}, of the labels "
+            f"{1 - soft['soft_weight']:g}",
+        )
+    metrics = card["metrics"]
+    yield (
+        f"errors on {data['test_split']}",
+        f"{metrics['test_errors']:,} of {metrics['test_examples']:,}",
+    )
+    errors = [row["test_errors"] for row in card["over_seeds"]]
+    seeds = [row["seed"] for row in card["over_seeds"]]
+    if len(errors) > 1:
+        mean, spread = comparison.mean_and_spread(errors)
+        yield (
+            f"the same, seeds {seeds[0]} to {seeds[-1]}",
+            f"{mean:.1f} ± {spread:.1f} (mean ± standard deviation)",
+        )
+    yield "seed", f"{card['seed']}"
+    yield "calibration error", f"{metrics['calibration_error']:.4f}"
+    yield (
+        "negative log-likelihood, nats",
+        f"{metrics['negative_log_likelihood']:.4f}",
+    )
+    yield (
+        "made with",
+        ", ".join(f"{name} {v}" for name, v in card["versions"].items()),
+    )
+
+
+def _files(card):
+    rows = [
+        [
+            file["file"],
+            f"{file['bytes'] / 1000:,.0f}",
+            f"{file['deviation']:.1e}",
+            f"{file['changed_decisions']}",
+        ]
+        for file in card["files"]
+    ]
+    header = ["file", "kB", "deviation", "decisions that differ"]
+    return comparison.format_table(header, rows)

@@ -1,0 +1,76 @@
+"""How the programs train a model: one way for all of them."""
+
+import keras
+
+from kd_keras import callbacks
+from kd_keras.distiller import Distiller
+from kd_keras.training import curves
+
+# Points of a learning curve at which held-out examples are looked at.
+_VALIDATIONS = 20
+
+
+class Fitter:
+    """Trains models on the data of a job.
+
+    Args:
+        data: `data.JobData`.
+        strategy: `tf.distribute.Strategy` under which all models train.
+        report: `progress.Report` that counts the steps.
+        learning_rate: Of Adam.
+    """
+
+    def __init__(self, data, strategy, report, learning_rate):
+        self._data, self._strategy = data, strategy
+        self._report, self._learning_rate = report, learning_rate
+
+    def fit(self, build, batches, epochs, *, state, curve, loss=None, **soft):
+        """Trains one model.
+
+        Args:
+            build: Function that builds it, the same each time it is called.
+            batches: `tf.data.Dataset` of batches.
+            epochs: Passes over these.
+            state: File to go on from, should training be broken off.
+            curve: File of the learning curve.
+            loss: Loss of the labels. Defaults to None: cross-entropy.
+            **soft: `teacher`, `temperature` and `soft_weight`, as of a
+                Distiller. Without them, labels alone.
+
+        Returns:
+            The trained model, without a strategy.
+        """
+        with self._strategy.scope():
+            distiller = Distiller(
+                student=build(),
+                name="distiller",
+                **{"soft_weight": 0.0, **soft},
+            )
+            distiller.compile(
+                keras.optimizers.Adam(self._learning_rate),
+                loss
+                or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                steps_per_execution=20,
+            )
+        validation = self._data.validation
+        distiller.fit(
+            batches,
+            epochs=epochs,
+            verbose=0,
+            # The batches come shuffled.
+            shuffle=False,
+            validation_data=validation and validation.batches,
+            validation_freq=max(epochs // _VALIDATIONS, 1),
+            callbacks=[
+                self._data.epoch,
+                curves.Curve(curve),
+                callbacks.TrainingState(state),
+                self._report.callback(),
+            ],
+        )
+        # What one worker does alone must not need the others.
+        weights = distiller.student.get_weights()
+        copy = build()
+        copy.set_weights(weights)
+        return copy
