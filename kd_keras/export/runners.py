@@ -78,7 +78,8 @@ class OnnxModel:
             )
             [self._input] = self._session.get_inputs()
             self.input_dtype = np.dtype(self._DTYPES[self._input.type])
-        except (RuntimeError, ValueError, KeyError) as error:
+        # Its errors have no class of their own.
+        except Exception as error:
             raise _not_a_model(path, error) from error
 
     def __call__(self, images):

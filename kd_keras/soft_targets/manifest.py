@@ -198,7 +198,7 @@ def read_manifest(folder):
     """Reads and checks the manifest of a store.
 
     Args:
-        folder: `pathlib.Path` of the store.
+        folder: Directory of the store.
 
     Returns:
         A `Manifest`.
@@ -207,7 +207,8 @@ def read_manifest(folder):
         FileNotFoundError: If there is no store.
         ValueError: If the manifest is damaged, or of another format.
     """
-    path = pathlib.Path(folder) / FILE
+    folder = pathlib.Path(folder)
+    path = folder / FILE
     if not path.is_file():
         partial = folder.with_name(folder.name + ".partial")
         raise FileNotFoundError(

@@ -105,20 +105,13 @@ def run_export(config, output_dir, *, overwrite=False):
         split=config.split or tested_on or "test", **cards.data_of(config)
     )
     _check_classes(record, student, source)
-    examples = source.dataset.take(config.num_examples)
-    examples = next(examples.batch(config.num_examples).as_numpy_iterator())
     with run.begin():
-        files = [
-            _write(config, student, source, examples["image"], run.path, name)
-            for name in dict.fromkeys(config.format)
-        ]
-        (run.path / _CLASS_NAMES).write_text(
-            "".join(f"{name}\n" for name in source.class_names), "utf-8"
-        )
-        card = _card(config, student, record, source, examples, files)
-        runs.write_json(run.path / cards.CARD, card)
-        text = cards.describe(card)
-        (run.path / "card.md").write_text(text, "utf-8")
+        try:
+            card = _write_all(config, student, record, source, run.path)
+        except Exception:
+            # Nothing that took long, and nobody wants half of it.
+            run.begin_anew()
+            raise
         run.publish()
     return card
 
@@ -152,6 +145,22 @@ def _check_classes(record, student, source):
             f"{', '.join(source.class_names[:5])}, ... and "
             f"{', '.join(record['class_names'][:5])}, ..."
         )
+
+
+def _write_all(config, student, record, source, folder):
+    """Writes what is exported, and the card; its content."""
+    examples = source.dataset.take(config.num_examples)
+    examples = next(examples.batch(config.num_examples).as_numpy_iterator())
+    files = [
+        _write(config, student, source, examples["image"], folder, name)
+        for name in dict.fromkeys(config.format)
+    ]
+    names = "".join(f"{name}\n" for name in source.class_names)
+    (folder / _CLASS_NAMES).write_text(names, "utf-8")
+    card = _card(config, student, record, source, examples, files)
+    runs.write_json(folder / cards.CARD, card)
+    (folder / "card.md").write_text(cards.describe(card), "utf-8")
+    return card
 
 
 def _write(config, student, source, images, folder, name):

@@ -1,0 +1,153 @@
+"""The main job on soft targets that are stored already."""
+
+import dataclasses
+import json
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import soft_targets
+from kd_keras import training
+from kd_keras.training import cards
+from kd_keras.training import data
+from kd_keras.training import storing
+from tests import digits_runs
+
+
+class StoredJobTest(digits_runs.DigitsTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.teachers = []
+        for number in range(2):
+            cls.trained(f"teacher-{number}", seed=number)
+            cls.teachers.append(str(cls.folder / f"teacher-{number}.keras"))
+        cls.config = training.DistillConfig(
+            data_dir=cls.data_dir,
+            teacher=(cls.teachers[0],),
+            **digits_runs.SMALL,
+        )
+
+    def store(self, name, **kwargs):
+        path = self.folder / name
+        if not path.exists():
+            config = training.StoreConfig(
+                **{
+                    "teacher": (self.teachers[0],),
+                    "data_dir": self.data_dir,
+                    **kwargs,
+                }
+            )
+            training.store_soft_targets(config, path)
+        return str(path)
+
+    def run_with(self, store, name, **changes):
+        config = dataclasses.replace(self.config, soft_targets=store, **changes)
+        return training.run_distillation(config, self.folder / name)
+
+    def test_as_if_it_stored_them_itself(self):
+        expected, _ = training.run_distillation(
+            self.config, self.folder / "itself"
+        )
+        store = self.store("targets")
+        found, _ = self.run_with(store, "given")
+        self.assertEqual(found, expected)
+        record = cards.find_record(self.folder / "given/student.keras")
+        self.assertEqual(
+            record["distilled"],
+            {
+                "teacher": {
+                    "name": "teacher-0.keras",
+                    "fingerprint": soft_targets.open_store(
+                        store
+                    ).manifest.teacher,
+                },
+                "temperature": 4.0,
+                "soft_weight": 0.9,
+            },
+        )
+        self.assertEqual(record["metrics"], found[-1])
+        config = json.loads((self.folder / "given/config.json").read_text())
+        self.assertEqual(config["soft_targets"], store)
+
+    def test_views(self):
+        """All arms see the views that the teacher saw."""
+        store = self.store("views", num_views=2, max_shift=1)
+        views = storing.views_of(store)
+        self.assertEqual(views["num_views"], 2)
+        job = data.JobData(self.config, views)
+        opened = soft_targets.open_store(store)
+        for epoch in range(2):
+            job.epoch.on_epoch_begin(epoch)
+            for (image, label), (same_image, targets) in zip(
+                job.batches(0), job.batches(0, store=opened), strict=True
+            ):
+                self.assertAllEqual(image, same_image)
+                self.assertAllEqual(label, targets["label"])
+        rows, _ = self.run_with(store, "on_views")
+        self.assertEqual(rows[1]["arm"], "hard labels")
+        (self.folder / "views/config.json").unlink()
+        with self.assertRaisesRegex(ValueError, "not written by the program"):
+            self.run_with(store, "unknown_views")
+
+    def test_labels_are_hidden_alike(self):
+        job = data.JobData(self.config)
+        store = soft_targets.open_store(self.store("targets"))
+        labels = [
+            np.concatenate([y["label"] if store_ else y for _, y in batches])
+            for store_, batches in (
+                (None, job.batches(0, 0.1)),
+                (store, job.batches(0, 0.1, store)),
+            )
+        ]
+        self.assertAllEqual(*labels)
+        self.assertEqual((labels[0] >= 0).sum(), 130)
+
+    def test_refusals_come_before_training(self):
+        store = self.store("targets")
+        bound = self.store(
+            "bound",
+            teacher=tuple(self.teachers),
+            temperature=2.0,
+        )
+        for changes, message in (
+            ({"teacher": (self.teachers[1],)}, "of another teacher"),
+            ({"train_split": "train[:500]"}, "split"),
+            (
+                {"soft_targets": bound, "teacher": tuple(self.teachers)},
+                "good for the temperature 2 alone",
+            ),
+            (
+                {"soft_targets": str(self.folder / "none")},
+                "no store of soft targets",
+            ),
+        ):
+            with self.subTest(message):
+                path = changes.pop("soft_targets", store)
+                with (
+                    mock.patch.object(
+                        training.distillation.ArmTrainer,
+                        "_train",
+                        side_effect=AssertionError("trained"),
+                    ),
+                    self.assertRaisesRegex(
+                        (ValueError, FileNotFoundError), message
+                    ),
+                ):
+                    self.run_with(path, "refused", **changes)
+                self.assertFalse((self.folder / "refused").exists())
+                self.assertFalse((self.folder / "refused.partial").exists())
+        with self.assertRaisesRegex(ValueError, "needs the `teacher`"):
+            dataclasses.replace(self.config, soft_targets=store, teacher=())
+
+    def test_another_store_of_the_same_name(self):
+        """Broken work is not gone on with on other soft targets."""
+        one, other = self.store("targets"), self.store("b", dtype="float32")
+        self.assertNotEqual(storing.tag_of(one), storing.tag_of(other))
+        self.assertIsNone(storing.tag_of(None))
+        self.assertEqual(storing.views_of(one), {})
+
+
+if __name__ == "__main__":
+    tf.test.main()
