@@ -9,6 +9,20 @@ from absl import app
 from absl import flags
 from absl import logging
 
+_MENDS = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "{} cannot be written: {}. Choose another directory.",
+    ),
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT),
+        "{} cannot be written: {}. Make room; the same command goes on then.",
+    ),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR),
+        "{} is in the way: {}. Choose another directory.",
+    ),
+}
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an error came from.")
 
 
@@ -33,18 +47,16 @@ def run(name, argv, job):
         text = None if _DEBUG.value else _in_a_line(error)
         if text is None:
             raise
-        sys.exit(f"{name}: {text}")
+        sys.exit(f"{name}: {' '.join(text.split())}")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; the same command goes on from here")
 
 
 def _in_a_line(error):
     """What to tell of an error; None if it is a fault of the program."""
-    if getattr(error, "errno", None) in (errno.EACCES, errno.EROFS):
-        return (
-            f"{error.filename} cannot be written: {error.strerror}. Choose "
-            "another directory."
-        )
+    mend = _MENDS.get(getattr(error, "errno", None))
+    if mend is not None:
+        return mend.format(error.filename or "A file", error.strerror)
     if isinstance(error, (ValueError, OSError, RuntimeError, ImportError)):
         # Of an error inside of a graph, the end says what it is.
         lines = str(error).strip().splitlines()

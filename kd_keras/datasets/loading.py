@@ -203,8 +203,7 @@ def _find_builder(name, data_dir, download):
     known = tfds.list_builders(with_community_datasets=False)
     files = os.path.join(os.path.expanduser(root), base_name)
     if base_name not in known and not (base_name and os.path.isdir(files)):
-        known.append("digits")
-        near = difflib.get_close_matches(base_name, known, n=3)
+        near = difflib.get_close_matches(base_name, {*known, "digits"}, n=3)
         raise ValueError(
             f'There is no TFDS data set named "{base_name}"'
             + (f"; near names: {', '.join(near)}. " if near else ". ")

@@ -48,6 +48,12 @@ class ArmTrainer:
         """Where something of an arm is kept while the run lasts."""
         return self._run.work / f"{self._unit(seed, arm)}.{suffix}"
 
+    def check_models(self):
+        """Raises what building a model raises, before anything is trained."""
+        self._build_student(self._config.first_seed)
+        if not self._config.teacher:
+            self._build_teacher(self._config.first_seed)
+
     def run_seed(self, seed):
         """Trains the arms of one seed, as far as that is not done.
 

@@ -110,7 +110,7 @@ class DistillConfig:
                 f"`control` takes some of {', '.join(CONTROLS)}. Received: "
                 f"{self.control!r}"
             )
-        _check_counts(
+        check_counts(
             self, "teacher_epochs", "student_epochs", "batch_size", "seeds"
         )
         _check_learning_rate(self)
@@ -195,7 +195,7 @@ class TeacherConfig:
     num_virtual_devices: int | None = None
 
     def __post_init__(self):
-        _check_counts(self, "epochs", "batch_size")
+        check_counts(self, "epochs", "batch_size")
         _check_learning_rate(self)
         for name in ("seed", "max_shift"):
             value = getattr(self, name)
@@ -211,7 +211,8 @@ class TeacherConfig:
         return self.train_split, self.validation_split, self.test_split
 
 
-def _check_counts(config, *names):
+def check_counts(config, *names):
+    """Raises unless these fields are positive whole numbers."""
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or value < 1:

@@ -68,6 +68,7 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
     data = JobData(config, storing.views_of(config.soft_targets))
     with run.begin(outputs.made_with(data)):
         trainer = ArmTrainer(config, data, run, strategy)
+        trainer.check_models()
         rows = [
             row
             for seed in range(

@@ -12,6 +12,7 @@ from kd_keras import runs
 from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
+from kd_keras.training.config import check_counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,14 @@ class EvaluationConfig:
     num_bins: int = 15
     latency_batch_sizes: tuple[int, ...] = (1, 32, 256)
     latency_rounds: int = 50
+
+    def __post_init__(self):
+        check_counts(self, "batch_size", "num_bins", "latency_rounds")
+        if any(size < 1 for size in self.latency_batch_sizes):
+            raise ValueError(
+                "`latency_batch_sizes` must be positive whole numbers. "
+                f"Received: {self.latency_batch_sizes!r}"
+            )
 
 
 def evaluate(config):

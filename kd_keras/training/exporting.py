@@ -16,6 +16,7 @@ from kd_keras.soft_targets import manifest
 from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
+from kd_keras.training.config import check_counts
 
 # Formats, and what each is called in the output directory.
 FORMATS = {
@@ -60,11 +61,7 @@ class ExportConfig:
                 f"`format` takes some of {', '.join(FORMATS)}. Received: "
                 f"{','.join(self.format) or 'nothing'}"
             )
-        if self.num_examples < 1:
-            raise ValueError(
-                "`num_examples` must be a positive whole number. Received: "
-                f"{self.num_examples!r}"
-            )
+        check_counts(self, "num_examples")
         if self.any_size and set(self.format) != {"saved_model"}:
             raise ValueError(
                 "Images of any size are taken by a SavedModel alone. Received: "

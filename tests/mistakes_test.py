@@ -1,0 +1,227 @@
+"""What goes wrong ends in one line that says what to do."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import tensorflow as tf
+
+import kd_keras
+from tests import digits_runs
+from tests import export_models
+from tests import sources
+
+PROGRAMS = (
+    "audit_soft_targets",
+    "benchmark",
+    "cache_soft_targets",
+    "distill",
+    "evaluate",
+    "export_student",
+    "train_teacher",
+)
+
+
+class MistakesTest(digits_runs.DigitsTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        kd_keras.models.mlp((8, 8, 1), 10, (4,)).save(cls.folder / "ten.keras")
+        kd_keras.models.mlp((8, 8, 1), 7, (4,)).save(cls.folder / "7.keras")
+        (cls.folder / "text").write_text("no directory")
+        (cls.folder / "text.keras").write_text("no model")
+        (cls.folder / "used").mkdir()
+        (cls.folder / "used/thesis.txt").write_text("years of work")
+
+    def check(self, name, always, cases):
+        """Runs a program with each mistake.
+
+        Args:
+            name: Name of the program.
+            always: Arguments that are right.
+            cases: Tuples of what it must say, and other arguments, of which
+                the last of a name counts.
+        """
+        here = self.enterContext(tempfile.TemporaryDirectory())
+        for file in self.folder.glob("*"):
+            if file.name != "data":
+                os.symlink(file, f"{here}/{file.name}")
+        always = [f"--data_dir={self.data_dir}", *always]
+        arguments = [
+            [
+                argument.replace("HERE", here)
+                for argument in (
+                    *(case if case[0].startswith("errno:") else ()),
+                    *always,
+                    *(() if case[0].startswith("errno:") else case),
+                )
+            ]
+            for _, *case in cases
+        ]
+        before = sorted(os.listdir(here))
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.mistakes"],
+            input=json.dumps([name, arguments]),
+            cwd=sources.ROOT,
+            env=export_models.environment(),
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answers = json.loads(done.stdout.splitlines()[-1])
+        for (message, *case), said in zip(cases, answers, strict=True):
+            with self.subTest(case):
+                self.assertRegex(said, message)
+                self.assertStartsWith(said, f"{name}: ")
+                self.assertNotIn("\n", said)
+        self.assertEqual(sorted(os.listdir(here)), before)
+
+    OUTPUT = (
+        ("already.*--overwrite", "--output_dir=HERE/used"),
+        ("no config.json", "--output_dir=HERE/used", "--overwrite"),
+        ("text is in the way", "--output_dir=HERE/text/out"),
+        ("cannot be written.*Choose another", "errno:EROFS"),
+        ("cannot be written.*Choose another", "errno:EACCES"),
+        ("No space left", "errno:ENOSPC"),
+        ("near names: digits", "--dataset=digit"),
+        ("split", "--train_split=training"),
+        ("image_size takes numbers", "--image_size=8,wide"),
+    )
+
+    def test_train_teacher(self):
+        self.check(
+            "train_teacher",
+            ["--output_dir=HERE/out"],
+            [
+                *self.OUTPUT,
+                ("no model 'resnet'", "--model=resnet"),
+                ("There is no model at", "--model=HERE/none.keras"),
+                ("10 classes", "--model=HERE/7.keras"),
+                ("epochs", "--epochs=0"),
+                ("no file of weights", "--weights=none.h5"),
+                ("mirrored", "--num_virtual_devices=2"),
+            ],
+        )
+
+    def test_distill(self):
+        self.check(
+            "distill",
+            ["--output_dir=HERE/out", "--teacher=HERE/ten.keras"],
+            [
+                *self.OUTPUT,
+                ("no teacher at", "--teacher=HERE/none.keras"),
+                ("same shape", "--teacher=HERE/7.keras"),
+                ("no store of soft targets", "--soft_targets=HERE/none"),
+                ("7 classes|10 classes", "--student_model=HERE/7.keras"),
+                ("temperature", "--temperature=0"),
+            ],
+        )
+
+    def test_a_teacher_of_other_classes(self):
+        for name in ("distill", "cache_soft_targets"):
+            self.check(
+                name,
+                ["--output_dir=HERE/out"],
+                [("10 classes|classes: 10", "--teacher=HERE/7.keras")],
+            )
+
+    def test_cache_soft_targets(self):
+        output = [case for case in self.OUTPUT if "train_split" not in case[1]]
+        self.check(
+            "cache_soft_targets",
+            ["--output_dir=HERE/out", "--teacher=HERE/ten.keras"],
+            [
+                *output[2:],
+                ("already", "--output_dir=HERE/used"),
+                ("no teacher at", "--teacher=HERE/none.keras"),
+                ("same shape", "--teacher=HERE/7.keras"),
+                ("num_views", "--max_shift=1"),
+            ],
+        )
+
+    def test_export_student(self):
+        output = [case for case in self.OUTPUT if "train_split" not in case[1]]
+        self.check(
+            "export_student",
+            ["--output_dir=HERE/out", "--model=HERE/ten.keras"],
+            [
+                *output,
+                ("no .*none.keras", "--model=HERE/none.keras"),
+                ("10 classes", "--model=HERE/7.keras"),
+                ("text.keras", "--model=HERE/text.keras"),
+                ("format", "--format=tflite"),
+                ("split", "--split=testing"),
+            ],
+        )
+
+    def test_evaluate(self):
+        output = [case for case in self.OUTPUT if "train_split" not in case[1]]
+        self.check(
+            "evaluate",
+            ["--output_dir=HERE/out", "--model=HERE/ten.keras"],
+            [
+                *output,
+                ("none.keras", "--model=HERE/none.keras"),
+                ("10 classes", "--model=HERE/7.keras"),
+                ("10 classes", "--teacher=HERE/7.keras"),
+                ("text.keras", "--model=HERE/text.keras"),
+                ("num_bins|bins", "--num_bins=0"),
+                ("latency_batch_sizes", "--latency_batch_sizes=0"),
+            ],
+        )
+
+
+class HelpTest(tf.test.TestCase):
+    def test_fits_two_screens(self):
+        """Run as a module and as an installed command, without TensorFlow."""
+        for name in PROGRAMS:
+            with self.subTest(name):
+                done, installed = (
+                    subprocess.run(
+                        [sys.executable, *arguments],
+                        cwd=sources.ROOT,
+                        env=export_models.environment(),
+                        capture_output=True,
+                        text=True,
+                    )
+                    for arguments in (
+                        ["-m", f"scripts.{name}", "--help"],
+                        [
+                            "-c",
+                            "import sys; sys.argv = ['kd-program', '--help']; "
+                            f"sys.modules['tensorflow'] = None; "
+                            f"from scripts.{name} import run; run()",
+                        ],
+                    )
+                )
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(done.stdout, installed.stdout)
+                lines = done.stdout.splitlines()
+                self.assertLess(len(lines), 80)
+                self.assertLessEqual(max(map(len, lines)), 80)
+                self.assertIn(f"python -m scripts.{name}", done.stdout)
+                self.assertIn("--config ", done.stdout)
+                self.assertNotIn("None", done.stdout)
+        self.assertIn("  --epochs=60              Passes over", done.stdout)
+        self.assertIn("--[no]overwrite", done.stdout)
+        self.assertRegex(done.stdout, r"curves.jsonl. Required\.")
+
+    def test_wrong_flags(self):
+        for name in ("train_teacher", "export_student"):
+            done = subprocess.run(
+                [sys.executable, "-m", f"scripts.{name}", "--modle=x"],
+                cwd=sources.ROOT,
+                env=export_models.environment(),
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual(done.returncode, 1)
+            said = done.stdout + done.stderr
+            self.assertIn("Did you mean: model ?", said)
+            self.assertNotIn("Traceback", said)
+
+
+if __name__ == "__main__":
+    tf.test.main()
