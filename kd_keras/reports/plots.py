@@ -1,4 +1,4 @@
-"""The plots of a distillation, each a function of data to a figure."""
+"""The plots of the reports, each a function of data to a figure."""
 
 import numpy as np
 from scipy import special
@@ -57,6 +57,7 @@ def learning_curves(curves):
             )
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         style.plain(axes)
     panels[0][0].set_ylabel("accuracy, %")
     panels[0][0].legend(frameon=False, loc="lower right")
