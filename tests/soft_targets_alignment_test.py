@@ -7,6 +7,7 @@ import re
 import tempfile
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -84,20 +85,31 @@ class AlignmentTest(tf.test.TestCase, parameterized.TestCase):
         )
 
     def test_any_pipeline(self):
-        rng = random.Random(0)
+        self.check_pipelines(seed=0, count=40)
+
+    def test_any_batches(self):
+        self.check_batches(seed=1, count=10)
+
+    @pytest.mark.slow
+    def test_200_pipelines(self):
+        self.check_pipelines(seed=2, count=160)
+        self.check_batches(seed=3, count=40)
+
+    def check_pipelines(self, seed, count):
+        rng = random.Random(seed)
         num_checked = 0
-        for _ in range(160):
+        for _ in range(count):
             dataset = rng.choice(self.datasets)
             for _ in range(rng.randint(0, 4)):
                 dataset = self.changed(dataset, rng)
             for batch in dataset.batch(rng.randint(1, 50)).as_numpy_iterator():
                 self.assert_own(batch["image"], batch["teacher_logits"])
                 num_checked += len(batch["image"])
-        self.assertGreater(num_checked, 2000)
+        self.assertGreater(num_checked, 12 * count)
 
-    def test_any_batches(self):
-        rng = random.Random(1)
-        for _ in range(40):
+    def check_batches(self, seed, count):
+        rng = random.Random(seed)
+        for _ in range(count):
             whole = rng.random() < 0.5
             data = rng.choice(self.stores).batches(
                 self.source,
