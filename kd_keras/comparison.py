@@ -63,6 +63,27 @@ def paired_difference(first, second, confidence=0.95):
     return mean, mean - reach, mean + reach
 
 
+def interval(values, digits=1):
+    """Mean of values over the seeds, with its t interval, as text.
+
+    Args:
+        values: One number per seed.
+        digits: Digits behind the point. Defaults to 1.
+
+    Returns:
+        A string; of a single seed the number alone.
+
+    Example:
+
+    >>> interval([5.0, 7.0, 9.0])
+    '7.0 (2.0 to 12.0)'
+    """
+    mean, low, high = paired_difference(values, [0.0] * len(values))
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
 def verdict(baseline, candidate, num_examples, name="hard labels"):
     """Says in words what paired numbers of errors show.
 

@@ -20,6 +20,7 @@ PROGRAMS = (
     "distill",
     "evaluate",
     "export_student",
+    "run_experiment",
     "train_teacher",
 )
 

@@ -42,7 +42,12 @@ class ArmTrainer:
         # One worker tells of all.
         stream = None if self._is_chief else io.StringIO()
         self.report = progress.Report(config.seeds * steps, stream)
-        self._fitter = Fitter(data, strategy, self.report, config.learning_rate)
+        self._fitter = Fitter(
+            data,
+            strategy,
+            self.report,
+            lambda: keras.optimizers.Adam(config.learning_rate),
+        )
 
     def file(self, seed, arm, suffix):
         """Where something of an arm is kept while the run lasts."""

@@ -14,15 +14,15 @@ class Fitter:
     """Trains models on the data of a job.
 
     Args:
-        data: `data.JobData`.
+        data: What holds `epoch` and `validation`, as `data.JobData` does.
         strategy: `tf.distribute.Strategy` under which all models train.
         report: `progress.Report` that counts the steps.
-        learning_rate: Of Adam.
+        make_optimizer: Function that makes an optimizer.
     """
 
-    def __init__(self, data, strategy, report, learning_rate):
+    def __init__(self, data, strategy, report, make_optimizer):
         self._data, self._strategy = data, strategy
-        self._report, self._learning_rate = report, learning_rate
+        self._report, self._make_optimizer = report, make_optimizer
 
     def fit(self, build, batches, epochs, *, state, curve, loss=None, **soft):
         """Trains one model.
@@ -47,7 +47,7 @@ class Fitter:
                 **{"soft_weight": 0.0, **soft},
             )
             distiller.compile(
-                keras.optimizers.Adam(self._learning_rate),
+                self._make_optimizer(),
                 loss
                 or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 metrics=["accuracy"],

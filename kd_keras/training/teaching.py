@@ -4,6 +4,8 @@ import dataclasses
 import io
 import shutil
 
+import keras
+
 from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import diagnostics
@@ -64,7 +66,12 @@ def run_teacher(config, output_dir, *, overwrite=False, finish=None):
             None if is_chief else io.StringIO(),
         )
         report.start("teacher")
-        fitter = Fitter(data, strategy, report, config.learning_rate)
+        fitter = Fitter(
+            data,
+            strategy,
+            report,
+            lambda: keras.optimizers.Adam(config.learning_rate),
+        )
         teacher = fitter.fit(
             lambda: _build(config, data.train),
             data.batches(config.seed),

@@ -1,0 +1,248 @@
+"""What the experiments on digits share: data, training, and measuring."""
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from kd_keras import callbacks
+from kd_keras import datasets
+from kd_keras import progress
+from kd_keras import soft_targets
+from kd_keras.training import data as data_lib
+from kd_keras.training import fitting
+
+PREPARE = "python -c \"import tensorflow_datasets as tfds; tfds.load('mnist')\""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How an experiment is run.
+
+    Attributes:
+        quick: Whether in a small form that shows the direction only.
+        selection: Whether to train on the first 50,000 examples and to count
+            on the other 10,000, to choose a recipe without the test split.
+        data_dir: Where TFDS keeps its data sets; None for its own default.
+    """
+
+    quick: bool = False
+    selection: bool = False
+    data_dir: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a model is trained: Adam, with a learning rate that falls to 0.
+
+    Attributes:
+        epochs: Passes over the data.
+        batch_size: Examples per step.
+        learning_rate: The one at the start, of a cosine decay.
+        precision: Name of the dtype policy in which the model computes.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    precision: str = "float32"
+
+    def optimizer(self, num_steps):
+        """An optimizer for so many steps."""
+        return keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(
+                self.learning_rate, num_steps
+            )
+        )
+
+
+class Laboratory:
+    """The data of an experiment on digits, and how models are trained on it.
+
+    Attributes:
+        settings: `Settings`.
+        folder: `pathlib.Path` for models and soft targets, outside of the
+            results; what is there is used again.
+        train: `datasets.ImageDataset` of the training examples.
+        test: `data.Examples` to count errors on.
+        validation: None, as `fitting.Fitter` takes it.
+        epoch: `callbacks.EpochCounter`.
+
+    Args:
+        settings: As above.
+        folder: Where models of all experiments are kept.
+
+    Raises:
+        FileNotFoundError: If the full form has no MNIST, with the line that
+            prepares it.
+    """
+
+    validation = None
+
+    def __init__(self, settings, folder):
+        self.settings = settings
+        self.epoch = callbacks.EpochCounter()
+        name = dataset_name(settings)
+        train, test = "train", "test"
+        if settings.selection:
+            train, test = "train[:50000]", "train[50000:]"
+        elif settings.quick and name == "mnist":
+            train, test = "train[:6000]", "test[:2000]"
+        load = functools.partial(
+            datasets.load, name, data_dir=settings.data_dir
+        )
+        self.train = load(train)
+        self.test = data_lib.Examples(load(test))
+        self.folder = pathlib.Path(folder) / digest(
+            name, self.train.version, train
+        )
+
+    def fit(
+        self,
+        unit,
+        build,
+        recipe,
+        seed,
+        *,
+        store=None,
+        transform=None,
+        augment=None,
+        **soft,
+    ):
+        """Trains one model.
+
+        Args:
+            unit: Name of what is trained, for files on the way.
+            build: Function that builds the model.
+            recipe: `Recipe`.
+            seed: int, of the order of the data.
+            store: `soft_targets.SoftTargets` that the data brings. Defaults
+                to None.
+            transform: Function of the data set to one of the same elements,
+                as `SoftTargets.batches` takes it. Defaults to None.
+            augment: As `datasets.batches` takes it. Defaults to None.
+            **soft: As of `fitting.Fitter.fit`.
+
+        Returns:
+            The trained model, which computes in float32.
+        """
+        order = {"shuffle_seed": seed, "epoch": self.epoch.value}
+        if store is not None:
+            batches = store.batches(
+                self.train, recipe.batch_size, transform=transform, **order
+            )
+            soft.setdefault("teacher", store)
+        else:
+            dataset = self.train.dataset
+            batches = datasets.batches(
+                transform(dataset) if transform else dataset,
+                recipe.batch_size,
+                augment=augment,
+                **order,
+            )
+        num_steps = recipe.epochs * len(batches)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files = {
+            name: self.folder / f"{unit}-{seed}.{suffix}"
+            for name, suffix in (("state", "npz"), ("curve", "curve"))
+        }
+        with progress.Report(num_steps) as report:
+            report.start(f"seed {seed}: {unit}")
+            fitter = fitting.Fitter(
+                self,
+                tf.distribute.get_strategy(),
+                report,
+                lambda: recipe.optimizer(num_steps),
+            )
+            model = fitter.fit(
+                lambda: _in_precision(recipe.precision, build),
+                batches,
+                recipe.epochs,
+                **files,
+                **soft,
+            )
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        # In whatever precision it was trained, it is measured in float32.
+        measured = build()
+        measured.set_weights(model.get_weights())
+        return measured
+
+    def kept(self, name, make):
+        """A model that is made once and kept in `folder`.
+
+        Args:
+            name: Name of its file, without suffix.
+            make: Function that makes it.
+
+        Returns:
+            `keras.Model`.
+        """
+        path = self.folder / f"{name}.keras"
+        if not path.exists():
+            model = make()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            aside = self.folder / f".{name}.partial.keras"
+            model.save(aside)
+            os.replace(aside, path)
+        return keras.saving.load_model(path, compile=False)
+
+    def store(self, name, teacher, temperature=None):
+        """Soft targets of the training examples, written once and kept.
+
+        Args:
+            name: Name of their directory.
+            teacher: Whose they are.
+            temperature: As `soft_targets.open_store` takes it. Defaults to
+                None.
+
+        Returns:
+            `soft_targets.SoftTargets`.
+        """
+        path = self.folder / name
+        if not path.exists():
+            soft_targets.write(path, teacher, self.train, stream=io.StringIO())
+        return soft_targets.open_store(
+            path, teacher=teacher, temperature=temperature
+        )
+
+
+def digest(*parts):
+    """A short name for anything of JSON, another one for anything else."""
+    text = json.dumps(parts, sort_keys=True).encode()
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def dataset_name(settings):
+    """MNIST if it is there; in a quick run else the embedded digits.
+
+    Raises:
+        FileNotFoundError: If a full run has no MNIST.
+    """
+    try:
+        datasets.load("mnist", "test[:1]", data_dir=settings.data_dir)
+    except (FileNotFoundError, ValueError, OSError) as error:
+        if settings.quick:
+            return "digits"
+        raise FileNotFoundError(
+            "The full form needs MNIST, prepared by TensorFlow Datasets: "
+            f"{PREPARE}. Or take --quick, which makes do with the embedded "
+            f"digits. What TFDS says: {str(error).splitlines()[0]}"
+        ) from error
+    return "mnist"
+
+
+def _in_precision(precision, build):
+    """A model whose layers were built under a dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(before)

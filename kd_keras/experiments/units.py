@@ -1,0 +1,103 @@
+"""Results on disk: one file for each arm and seed, written when it is done."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import re
+
+from kd_keras import runs
+
+_CONFIG = "config.json"
+_UNIT = re.compile(r"seed-(\d+)-(.+)\.json")
+
+
+class Units:
+    """The units of one experiment in its directory.
+
+    Other runs of the same configuration add to them: more seeds, more arms.
+
+    Attributes:
+        folder: `pathlib.Path` of the directory.
+
+    Args:
+        folder: As above; it is made.
+        config: What the results depend on, anything of JSON.
+
+    Raises:
+        ValueError: If the directory holds results of another configuration,
+            naming what differs.
+    """
+
+    def __init__(self, folder, config):
+        self.folder = pathlib.Path(folder)
+        config = json.loads(json.dumps(config))
+        path = self.folder / _CONFIG
+        if path.exists():
+            found = json.loads(path.read_text("utf-8"))
+            different = [
+                name
+                for name in {**found, **config}
+                if found.get(name) != config.get(name)
+            ]
+            if different:
+                name = different[0]
+                raise ValueError(
+                    f"{self.folder} holds results of another configuration: "
+                    f"`{name}` is {json.dumps(found.get(name))} there, and "
+                    f"{json.dumps(config.get(name))} here. Choose another "
+                    "output directory."
+                )
+        elif self.folder.is_dir() and any(self.folder.iterdir()):
+            raise ValueError(
+                f"{self.folder} holds something else than results of an "
+                "experiment. Choose another output directory."
+            )
+        self._config = config
+
+    @contextlib.contextmanager
+    def begin(self):
+        """Makes the directory and holds its lock.
+
+        Raises:
+            FileExistsError: If another process is at work on it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder.with_name(f".{self.folder.name}.lock")
+        with open(lock, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise FileExistsError(
+                    f"Another process is at work on {self.folder}. Wait for "
+                    "it, or choose another output directory."
+                ) from None
+            try:
+                runs.write_json(self.folder / _CONFIG, self._config)
+                yield self
+            finally:
+                os.remove(lock)
+
+    def result(self, arm, seed):
+        """What came of a unit, a dict; None if it is not done."""
+        path = self._path(arm, seed)
+        if not path.exists():
+            return None
+        return json.loads(path.read_text("utf-8"))
+
+    def finish(self, arm, seed, result):
+        """Writes what came of a unit."""
+        runs.write_json(self._path(arm, seed), result)
+
+    def results(self):
+        """All that is done, a dict of `(arm, seed)` to dicts, by seed."""
+        found = {}
+        for path in self.folder.glob("seed-*.json"):
+            if match := _UNIT.fullmatch(path.name):
+                key = match[2], int(match[1])
+                found[key] = json.loads(path.read_text("utf-8"))
+        return dict(sorted(found.items(), key=lambda item: item[0][::-1]))
+
+    def _path(self, arm, seed):
+        return self.folder / f"seed-{seed}-{arm}.json"

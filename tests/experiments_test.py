@@ -1,0 +1,207 @@
+"""Experiments: their units on disk, their findings from given numbers."""
+
+import json
+import pathlib
+import re
+import tempfile
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import experiments
+from kd_keras import reports
+from kd_keras.experiments import findings
+from kd_keras.experiments import laboratory
+from kd_keras.experiments import mnist_table
+from kd_keras.experiments import units
+from kd_keras.reports import experiment_plots
+from tests import digits_runs
+
+
+class UnitsTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+
+    def test_results_stay(self):
+        path = self.folder / "results"
+        first = units.Units(path, {"epochs": 3})
+        with first.begin():
+            first.finish("hard", 1, {"errors": 5})
+            first.finish("soft-20", 0, {"errors": 4})
+        second = units.Units(path, {"epochs": 3})
+        self.assertIsNone(second.result("hard", 0))
+        self.assertEqual(
+            second.results(),
+            {("soft-20", 0): {"errors": 4}, ("hard", 1): {"errors": 5}},
+        )
+        with self.assertRaisesRegex(ValueError, "`epochs` is 3 there, and 4"):
+            units.Units(path, {"epochs": 4})
+
+    def test_one_at_a_time(self):
+        first = units.Units(self.folder / "results", {})
+        second = units.Units(self.folder / "results", {})
+        with first.begin():
+            with self.assertRaisesRegex(FileExistsError, "Another process"):
+                with second.begin():
+                    pass
+        with second.begin():
+            pass
+        self.assertLen(list(self.folder.iterdir()), 1)
+
+    def test_something_else(self):
+        (self.folder / "thesis.txt").write_text("years of work")
+        with self.assertRaisesRegex(ValueError, "something else"):
+            units.Units(self.folder, {})
+
+
+class LaboratoryTest(digits_runs.DigitsTestCase):
+    def laboratory(self, **kwargs):
+        settings = laboratory.Settings(data_dir=self.data_dir, **kwargs)
+        return laboratory.Laboratory(settings, self.folder / "models")
+
+    def test_the_full_form_needs_mnist(self):
+        with self.assertRaisesRegex(FileNotFoundError, "tfds.load.*--quick"):
+            self.laboratory()
+
+    def test_kept_models(self):
+        lab = self.laboratory(quick=True)
+        self.assertEqual(lab.train.name, "digits")
+        made = []
+
+        def make():
+            made.append(mnist_table._mlp(lab, (4,), 0))
+            return made[-1]
+
+        first, second = (lab.kept("small", make) for _ in range(2))
+        self.assertLen(made, 1)
+        for one, other in zip(first.weights, second.weights, strict=True):
+            self.assertAllEqual(one, other)
+
+    def test_half_precision_is_measured_in_float32(self):
+        lab = self.laboratory(quick=True)
+        recipe = laboratory.Recipe(2, 64, 0.01, "mixed_bfloat16")
+        model = lab.fit(
+            "half", lambda: mnist_table._mlp(lab, (16,), 0), recipe, 0
+        )
+        self.assertEqual(
+            {layer.compute_dtype for layer in model.layers}, {"float32"}
+        )
+        self.assertLess(lab.test.errors(lab.test.logits(model)), 300)
+        self.assertEqual(list(lab.folder.glob("half*")), [])
+
+    def test_digest(self):
+        recipe = {"epochs": 3}
+        self.assertEqual(
+            laboratory.digest("a", recipe), laboratory.digest("a", recipe)
+        )
+        self.assertNotEqual(
+            laboratory.digest("a", recipe),
+            laboratory.digest("a", {"epochs": 4}),
+        )
+
+
+class MnistTableTest(digits_runs.DigitsTestCase):
+    def test_quick(self):
+        settings = experiments.Settings(quick=True, data_dir=self.data_dir)
+        path = self.folder / "results"
+        small = mnist_table.Plan(
+            teacher_units=(16,),
+            student_units=(8,),
+            narrow_units=(4,),
+            teacher=laboratory.Recipe(1, 64, 1e-2),
+            student=laboratory.Recipe(1, 64, 1e-2),
+            narrow=laboratory.Recipe(1, 64, 1e-2),
+        )
+        arms = ["teacher", "hard", "soft-hard-20", "logits", "4-hard", "4-3"]
+        with mock.patch.object(mnist_table, "QUICK", small):
+            for _ in range(2):
+                found = experiments.run_experiment(
+                    mnist_table,
+                    settings,
+                    path,
+                    arms=arms,
+                    models_dir=self.folder / "models",
+                )
+            with self.assertRaisesRegex(ValueError, "no arm soft-30"):
+                experiments.run_experiment(
+                    mnist_table,
+                    settings,
+                    path,
+                    arms=["soft-30"],
+                    models_dir=self.folder,
+                )
+        self.assertLen(found.tables[0].rows, 4)
+        unit = json.loads((path / "seed-0-hard.json").read_text())
+        self.assertEqual(unit["test_examples"], 500)
+        self.assertIn("keras", unit["versions"])
+        page = reports.write_experiment_report(path, "Title", found, "command")
+        for name in re.findall(r"\((\w+\.png)\)", page):
+            self.assertTrue((path / name).exists())
+        self.assertIn(f"| {unit['test_errors']} |", " ".join(page.split()))
+
+    def test_findings(self):
+        """Checks against numbers that are given."""
+        errors = {
+            "teacher": (70, 72, 74),
+            "hard": (140, 150, 145),
+            "soft-hard-20": (80, 82, 85),
+            "jittered-20": (70, 71, 72),
+        }
+        errors |= {f"30-{t}": (310, 320) for t in (1, 8, 20, 100)}
+        errors |= {f"30-{t}": (280, 285) for t in (2, 4)}
+        errors |= {"30-3": (270, 275), "300-8": (150, 151)}
+        errors |= {"300-20": (155, 157), "300-100": (170, 171)}
+        results = {
+            (arm, seed): {"test_errors": value}
+            for arm, values in errors.items()
+            for seed, value in enumerate(values)
+        }
+        found = mnist_table.find(results, experiments.Settings())
+        holds = {check.claim: check.holds for check in found.checks}
+        self.assertEqual(
+            list(holds.values()),
+            [True, True, True, True, True, True, False, False, True, False],
+        )
+        share = next(c for c in found.checks if "at least 0.8" in c.claim)
+        expected = (145 - np.mean([80, 82, 85])) / (145 - 72)
+        self.assertIn(f"{expected:.2f}", share.measured)
+        self.assertEqual(share.holds, expected >= 0.8)
+
+
+class PlotsTest(tf.test.TestCase):
+    def test_dots(self):
+        plot = experiment_plots.dots(
+            findings.Dots("n", "t", "errors", {"a": [1, 2, 3]}, {"a": 5.0})
+        )
+        (axes,) = plot.axes
+        self.assertAllEqual(axes.lines[0].get_xdata(), [1, 2, 3])
+        self.assertAllClose(axes.lines[1].get_xdata(), [-0.4841, 4.4841], 1e-3)
+        self.assertAllClose(axes.lines[2].get_xdata(), [2])
+        self.assertAllClose(axes.lines[3].get_xdata(), [5])
+
+    def test_lines(self):
+        plot = experiment_plots.lines(
+            findings.Lines(
+                "n",
+                "t",
+                "temperature",
+                "errors",
+                {"30 units": {1: [4, 8], 8: [2, 2]}},
+                {"labels": 3.0},
+                log_x=True,
+            )
+        )
+        (axes,) = plot.axes
+        self.assertAllClose(axes.lines[0].get_ydata(), [6, 2])
+        self.assertEqual(axes.get_xlabel(), "temperature")
+        self.assertEqual(
+            [tick.get_text() for tick in axes.get_xticklabels()], ["1", "8"]
+        )
+
+
+if __name__ == "__main__":
+    tf.test.main()
