@@ -146,7 +146,8 @@ def format_table(header, rows):
     | teacher |      9 |
     """
     widths = [
-        max(len(str(cell)) for cell in column)
+        # The rule below the header needs a hyphen and a colon.
+        max(2, *(len(str(cell)) for cell in column))
         for column in zip(header, *rows, strict=True)
     ]
 

@@ -40,6 +40,8 @@ class Run:
             the current one.
         config_file: Name of the file by which an output is known as one.
             Defaults to `"config.json"`.
+        inputs: Paths of what the run reads, none of which may lie in
+            `output_dir`. Defaults to none.
 
     Raises:
         FileExistsError: If there is something at `output_dir`, or another
@@ -66,6 +68,7 @@ class Run:
         overwrite=False,
         strategy=None,
         config_file="config.json",
+        inputs=(),
     ):
         if "://" in os.fspath(output_dir):
             raise ValueError(
@@ -80,6 +83,19 @@ class Run:
                 "An output directory needs a name. Received: "
                 f"{os.fspath(output_dir)!r}"
             )
+        here = pathlib.Path.cwd()
+        if self._output_dir in (here, *here.parents):
+            raise ValueError(
+                f"{self._output_dir} is the directory that you are in, or one "
+                "that holds it, and cannot be replaced. Choose another output "
+                "directory."
+            )
+        for path in inputs:
+            if self._output_dir in pathlib.Path(path).resolve().parents:
+                raise ValueError(
+                    f"{path} is to be read, and lies in the output directory "
+                    f"{self._output_dir}. Choose another output directory."
+                )
         self._config = json.loads(json.dumps(config))
         self._overwrite = overwrite
         self._config_file = config_file
@@ -212,6 +228,13 @@ class Run:
                 f"{self._output_dir} has no {self._config_file}, so it is no "
                 "output of a run and is not overwritten. Choose another output "
                 "directory."
+            )
+        found = _read_json(self._output_dir / self._config_file)
+        if found.get("program") != self._config.get("program"):
+            raise FileExistsError(
+                f"{self._output_dir} is an output of another program, "
+                f"{found.get('program') or 'not known'}, and is not "
+                "overwritten. Choose another output directory."
             )
 
     def _check_half_made(self):

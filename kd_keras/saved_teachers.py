@@ -1,6 +1,7 @@
 """Teachers from disk: `.keras` files and SavedModels."""
 
 import pathlib
+import zipfile
 
 import keras
 import tensorflow as tf
@@ -106,8 +107,8 @@ def load_teacher(path, custom_objects=None):
     path = pathlib.Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no teacher at {path}. Accepted: a .keras file or the "
-            "directory of a SavedModel."
+            f"There is no saved model at {path}. Accepted: a .keras file or "
+            "the directory of a SavedModel."
         )
     if (path / "saved_model.pb").exists():
         teacher = SavedModelTeacher(path)
@@ -117,6 +118,10 @@ def load_teacher(path, custom_objects=None):
             return SavedModelTeacher(path, "serve_float")
         return teacher
     if path.is_file() and path.suffix == ".keras":
+        if not zipfile.is_zipfile(path):
+            raise ValueError(
+                f"{path} is no .keras file, or is damaged. Was it copied whole?"
+            )
         return keras.saving.load_model(
             path, custom_objects=custom_objects, compile=False
         )

@@ -32,7 +32,7 @@ def parse(argv):
         rest = flags.FLAGS(argv, known_only=True)
         _check(rest[1:])
     except flags.Error as error:
-        sys.exit(f"FATAL Flags parsing error: {error}\nTry --help.")
+        sys.exit(f"cache_soft_targets: {settings.in_words(error)}")
     return rest
 
 

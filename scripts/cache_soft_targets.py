@@ -97,9 +97,9 @@ def _store(beam_options):
     if view_flags.MAX_SHIFT.present and not flags.FLAGS.num_views:
         raise ValueError("--max_shift is for views: give --num_views, too")
     config = training.StoreConfig(
-        teacher=tuple(_TEACHERS.value),
+        teacher=tuple(filter(None, _TEACHERS.value)),
         image_size=settings.numbers(data_flags.IMAGE_SIZE),
-        **{flag.name: flag.value for flag in _SETTINGS},
+        **settings.values(_SETTINGS),
     )
     if _PLAN.value:
         print(training.plan_soft_targets(config))

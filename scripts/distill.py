@@ -92,10 +92,10 @@ def _distill():
     from kd_keras import training
 
     config = training.DistillConfig(
-        **{flag.name: flag.value for flag in _SETTINGS},
+        **settings.values(_SETTINGS),
         **{flag.name: settings.numbers(flag, float) for flag in _NUMBERS},
         image_size=settings.numbers(data_flags.IMAGE_SIZE),
-        teacher=tuple(_TEACHERS.value),
+        teacher=tuple(filter(None, _TEACHERS.value)),
         control=tuple(_CONTROL.value),
     )
     rows, sizes = training.run_distillation(

@@ -60,7 +60,7 @@ def _evaluate():
     from kd_keras import training
 
     config = training.EvaluationConfig(
-        **{flag.name: flag.value for flag in _SETTINGS},
+        **settings.values(_SETTINGS),
         **{flag.name: settings.numbers(flag) for flag in _UNITS},
     )
     _, text = training.run_evaluation(

@@ -61,7 +61,7 @@ def _export():
     from kd_keras import training
 
     config = training.ExportConfig(
-        **{flag.name: flag.value for flag in _SETTINGS},
+        **settings.values(_SETTINGS),
         image_size=settings.numbers(data_flags.IMAGE_SIZE),
         format=tuple(_FORMAT.value),
     )

@@ -1,5 +1,6 @@
 """What `--help` prints: two screens at most, defaults beside the names."""
 
+import pathlib
 import sys
 import textwrap
 
@@ -17,17 +18,25 @@ def is_asked_for(argv):
     return any(argument in ("--help", "-help", "-h") for argument in before)
 
 
+def name():
+    """What the program that runs is called."""
+    module = programs[-1]
+    if module == "__main__":
+        return pathlib.Path(sys.argv[0]).stem
+    return module.rpartition(".")[2]
+
+
 def text():
     """The help of the program that runs: what it does, and its flags."""
-    name = programs[-1]
-    doc = sys.modules[name].__doc__.strip()
+    program = programs[-1]
+    doc = sys.modules[program].__doc__.strip()
     lines = [doc, "", "Flags, with their defaults:", ""]
     # absl knows the main module by the name of its file.
-    module = sys.argv[0] if name == "__main__" else name
+    module = sys.argv[0] if program == "__main__" else program
     found = flags.FLAGS.get_key_flags_for_module(module)
     found = {flag.name: flag for flag in found}
-    for name, flag in sorted(found.items()):
-        lines += _flag(name, flag)
+    for key, flag in sorted(found.items()):
+        lines += _flag(key, flag)
     return "\n".join(lines)
 
 

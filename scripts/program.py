@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 
-from absl import app
 from absl import flags
 from absl import logging
 
@@ -22,6 +21,7 @@ _MENDS = {
         (errno.EEXIST, errno.ENOTDIR),
         "{} is in the way: {}. Choose another directory.",
     ),
+    errno.ENOENT: "{} cannot be found or made: {}.",
 }
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an error came from.")
 
@@ -36,7 +36,10 @@ def run(name, argv, job):
             not wait for TensorFlow.
     """
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+        sys.exit(
+            f"{name}: what is {' '.join(argv[1:])}? Settings are given as "
+            "--name=value. See --help."
+        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.ERROR)
     # Ended like Ctrl-C: in a line.
@@ -49,7 +52,7 @@ def run(name, argv, job):
             raise
         sys.exit(f"{name}: {' '.join(text.split())}")
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted; the same command goes on from here")
+        sys.exit(f"{name}: interrupted; start it again by the same command")
 
 
 def _in_a_line(error):

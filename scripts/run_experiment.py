@@ -18,7 +18,7 @@ from scripts import data_flags
 from scripts import program
 from scripts import settings
 
-settings.adopt(__name__, program)
+settings.adopt(__name__, program, takes_config=False)
 
 _QUICK = flags.DEFINE_bool(
     "quick", False, "A small form that shows the direction only."

@@ -1,43 +1,27 @@
 """How the programs take up settings: from flags and from a file."""
 
-import itertools
-import json
-import pathlib
+import re
 import sys
 
-from absl import app
 from absl import flags
 
+from scripts import config_file
 from scripts import help_text
 
-_CONFIG = flags.DEFINE_string(
-    "config",
-    None,
-    "A config.json that this program wrote; flags that are given win over it.",
-)
 # What is called below makes flags of the program that calls it.
 flags.disclaim_key_flags()
 
-# What config.json holds besides settings.
-_PROVENANCE = {
-    "dataset_version",
-    "num_train_examples",
-    "replicas",
-    "started",
-    "store",
-    "versions",
-}
 
-
-def adopt(name, *modules):
-    """Makes the flags of these modules, and of this, a program's own.
+def adopt(name, *modules, takes_config=True):
+    """Makes the flags of these modules, and --config, a program's own.
 
     Args:
         name: `__name__` of the program.
         *modules: Modules that define flags.
+        takes_config: Whether the program takes --config. Defaults to True.
     """
     help_text.programs.append(name)
-    for module in (sys.modules[__name__], *modules):
+    for module in (*modules, *([config_file] if takes_config else [])):
         flags.adopt_module_key_flags(module)
 
 
@@ -51,7 +35,19 @@ def parse(argv):
         The name of the program and what is no flag.
     """
     prepare(argv)
-    return app.parse_flags_with_usage(argv)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"{help_text.name()}: {in_words(error)}")
+
+
+def in_words(error):
+    """What a wrong command line is told, one line."""
+    text = " ".join(str(error).split())
+    missing = re.fullmatch(r"flag (--\w+)=None: .* other than None\.", text)
+    if missing:
+        text = f"{missing[1]} is missing."
+    return f"{text} See --help."
 
 
 def prepare(argv):
@@ -59,30 +55,21 @@ def prepare(argv):
     if help_text.is_asked_for(argv):
         print(help_text.text())
         sys.exit(0)
-    _take_up_config(argv)
+    config_file.take_up(argv)
 
 
-def _take_up_config(argv):
-    """Makes the settings of a file the defaults of the flags."""
-    paths = []
-    for argument, following in itertools.pairwise([*argv[1:], ""]):
-        name, has_value, value = argument.lstrip("-").partition("=")
-        if argument == "--":
-            break
-        if argument.startswith("-") and name == "config":
-            paths.append(value if has_value else following)
-    if not paths:
-        return
-    try:
-        config = json.loads(pathlib.Path(paths[-1]).read_text("utf-8"))
-        for name in config.keys() - _PROVENANCE:
-            if name not in flags.FLAGS:
-                raise ValueError(f"this program has no flag --{name}")
-            flags.FLAGS.set_default(name, config[name])
-    except (OSError, ValueError, AttributeError, flags.Error) as error:
-        sys.exit(
-            f"--config={paths[-1]} is no config.json of this program: {error}"
-        )
+def values(holders):
+    """The values of flags by name; an empty text is None.
+
+    Args:
+        holders: Holders of flags.
+
+    Returns:
+        A dict.
+    """
+    return {
+        flag.name: None if flag.value == "" else flag.value for flag in holders
+    }
 
 
 def numbers(flag, kind=int):

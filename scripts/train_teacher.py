@@ -59,7 +59,7 @@ def _train():
     from kd_keras import training
 
     config = training.TeacherConfig(
-        **{flag.name: flag.value for flag in _SETTINGS},
+        **settings.values(_SETTINGS),
         image_size=settings.numbers(data_flags.IMAGE_SIZE),
     )
     row = training.run_teacher(

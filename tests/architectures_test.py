@@ -5,6 +5,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -34,23 +35,53 @@ class ArchitecturesTest(tf.test.TestCase, parameterized.TestCase):
     def test_applications(self):
         found = architectures.build("MobileNetV3Small", (32, 32, 3), 7, seed=3)
         self.assertEqual(found.output_shape, (None, 7))
-        self.assertFalse(
-            any(isinstance(x, keras.layers.Rescaling) for x in found.layers)
-        )
-        self.assertEqual(found.layers[-1].activation, keras.activations.linear)
+        inner = found.layers[-1]
+        self.assertEqual(inner.layers[-1].activation, keras.activations.linear)
         same = architectures.build("MobileNetV3Small", (32, 32, 3), 7, seed=3)
         for one, other in zip(found.weights, same.weights, strict=True):
             self.assertAllEqual(one, other)
 
-    def test_one_that_scales_pixels_itself(self):
-        found = architectures.build("EfficientNetB0", (32, 32, 3), 5, seed=0)
-        inner = found.layers[-1]
-        pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
-        self.assertAllClose(
-            found(np.float32(pixels) / np.float32(255)),
-            inner(np.float32(pixels)),
-            atol=1e-4,
+    @parameterized.parameters(
+        # One that scales pixels itself, and one that wants blue first.
+        ("EfficientNetB0", "efficientnet"),
+        ("VGG16", "vgg16"),
+    )
+    def test_pixels_come_as_the_builder_wants(self, name, module):
+        """Its weights give what they give in the builder's own model."""
+        self.check_preprocessing(name, module)
+
+    @pytest.mark.slow
+    @parameterized.parameters(
+        ("MobileNetV2", "mobilenet_v2"), ("DenseNet121", "densenet")
+    )
+    def test_pixels_of_others(self, name, module):
+        self.check_preprocessing(name, module)
+
+    def check_preprocessing(self, name, module):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        path = pathlib.Path(folder) / "its.weights.h5"
+        original = getattr(keras.applications, name)(
+            weights=None,
+            input_shape=(32, 32, 3),
+            classes=5,
+            classifier_activation=None,
         )
+        original.save_weights(path)
+        found = architectures.build(name, (32, 32, 3), 5, weights=path)
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+        pixels = np.float32(pixels)
+        prepare = getattr(keras.applications, module).preprocess_input
+        self.assertAllClose(
+            found(pixels / np.float32(255)),
+            original(prepare(pixels.copy())),
+            rtol=1e-3,
+            atol=1e-5,
+        )
+
+    def test_grey_images(self):
+        for name, scale in (("MobileNetV3Small", 255.0), ("MobileNetV2", 1.0)):
+            grey = architectures.build(name, (32, 32, 1), 5)
+            self.assertEqual(grey.get_layer("pixels").scale, scale)
 
     def test_weights(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())

@@ -99,11 +99,14 @@ class CacheScriptTest(tf.test.TestCase):
     def test_mistakes(self):
         output = f"--output_dir={self.folder / 'nothing'}"
         for args, message in (
-            ((output,), "flag --teacher"),
+            ((output,), "--teacher is missing"),
             ((self.flags[0],), "--output_dir=DIR is missing"),
             ((self.flags[0], output, "--num_rangez=3"), "num_ranges"),
             ((self.flags[0], output, "stray"), "stray"),
-            (("--teacher=no.keras", output), "There is no teacher at no.keras"),
+            (
+                ("--teacher=no.keras", output),
+                "There is no saved model at no.keras",
+            ),
         ):
             code, said = self.program(*args)
             self.assertEqual(code, 1, said)

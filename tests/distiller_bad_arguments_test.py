@@ -276,7 +276,7 @@ class ConstructorTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_load_teacher(self):
         folder = self.get_temp_dir()
-        with self.assertRaisesRegex(FileNotFoundError, "no teacher at"):
+        with self.assertRaisesRegex(FileNotFoundError, "no saved model at"):
             kd_keras.load_teacher(os.path.join(folder, "nothing"))
         with self.assertRaisesRegex(ValueError, "saved_model.pb"):
             kd_keras.load_teacher(folder)

@@ -123,9 +123,9 @@ class EvaluateTest(digits_runs.DigitsTestCase):
         other = kd_keras.models.mlp((9, 8, 1), 10, (4,))
         other.save(self.folder / "larger.keras")
         for model, message in (
-            ("nothing.keras", "no teacher"),
+            ("nothing.keras", "no saved model"),
             ("seven.keras", "10 classes"),
-            ("larger.keras", "does not take"),
+            ("larger.keras", "takes images of shape"),
         ):
             with self.assertRaisesRegex((ValueError, OSError), message):
                 training.run_evaluation(self.config(model))

@@ -80,7 +80,7 @@ class ExportingTest(digits_runs.DigitsTestCase):
             card["distilled"],
             {
                 "teacher": {
-                    "name": "teacher.keras",
+                    "name": f"{self.folder.name}/teacher.keras",
                     "fingerprint": fingerprint(teacher),
                 },
                 "temperature": 4.0,
@@ -115,6 +115,12 @@ class ExportingTest(digits_runs.DigitsTestCase):
         ):
             self.assertIn(words, text)
 
+    def test_any_size_is_said(self):
+        self.assertNotIn("other size", cards.describe(self.card))
+        self.assertIn(
+            "any other size", cards.describe({**self.card, "any_size": True})
+        )
+
     def test_without_a_record(self):
         config = training.ExportConfig(
             model=str(self.folder / "teacher.keras"),
@@ -144,7 +150,7 @@ class ExportingTest(digits_runs.DigitsTestCase):
         kd_keras.models.mlp((8, 8, 1), 7, (4,)).save(self.folder / "7.keras")
         self.refused("10 classes", model=self.folder / "7.keras")
         self.refused("exported already", model=self.folder / "run/saved_model")
-        self.refused("no teacher", model=self.folder / "none.keras")
+        self.refused("no saved model", model=self.folder / "none.keras")
         self.refused("no TFDS data set", dataset="mnist8x9")
         with self.assertRaisesRegex(FileExistsError, "already"):
             training.run_export(self.config, self.folder / "served")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 
+import keras
 import tensorflow as tf
 
 import kd_keras
@@ -31,6 +32,13 @@ class MistakesTest(digits_runs.DigitsTestCase):
         super().setUpClass()
         kd_keras.models.mlp((8, 8, 1), 10, (4,)).save(cls.folder / "ten.keras")
         kd_keras.models.mlp((8, 8, 1), 7, (4,)).save(cls.folder / "7.keras")
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10, activation="softmax"),
+            ]
+        ).save(cls.folder / "soft.keras")
         (cls.folder / "text").write_text("no directory")
         (cls.folder / "text.keras").write_text("no model")
         (cls.folder / "used").mkdir()
@@ -87,6 +95,7 @@ class MistakesTest(digits_runs.DigitsTestCase):
         ("near names: digits", "--dataset=digit"),
         ("split", "--train_split=training"),
         ("image_size takes numbers", "--image_size=8,wide"),
+        ("directory that you are in", "--output_dir=."),
     )
 
     def test_train_teacher(self):
@@ -110,9 +119,13 @@ class MistakesTest(digits_runs.DigitsTestCase):
             ["--output_dir=HERE/out"],
             [
                 *self.OUTPUT,
-                ("no teacher at", "--teacher=HERE/none.keras"),
+                ("no saved model at", "--teacher=HERE/none.keras"),
                 ("10 classes|classes: 10", "--teacher=HERE/7.keras"),
-                ("same shape", self.TEACHER, "--teacher=HERE/7.keras"),
+                (
+                    "7 classes, and digits",
+                    self.TEACHER,
+                    "--teacher=HERE/7.keras",
+                ),
                 (
                     "no store of soft targets",
                     self.TEACHER,
@@ -120,6 +133,16 @@ class MistakesTest(digits_runs.DigitsTestCase):
                 ),
                 ("7 classes|10 classes", "--student_model=HERE/7.keras"),
                 ("temperature", "--temperature=0"),
+                (
+                    "`test_split` and `validation_split` share",
+                    "--validation_split=test[:5]",
+                ),
+                (
+                    "`train_split` and `test_split` share",
+                    "--train_split=train+test",
+                ),
+                ("ends in softmax", "--student_model=HERE/soft.keras"),
+                ("needs the `teacher`", "--soft_targets=HERE/x", "--teacher="),
             ],
         )
 
@@ -131,9 +154,13 @@ class MistakesTest(digits_runs.DigitsTestCase):
             [
                 *((*case, self.TEACHER) for case in output[2:]),
                 ("already", "--output_dir=HERE/used", self.TEACHER),
-                ("no teacher at", "--teacher=HERE/none.keras"),
+                ("no saved model at", "--teacher=HERE/none.keras"),
                 ("10 classes|classes: 10", "--teacher=HERE/7.keras"),
-                ("same shape", self.TEACHER, "--teacher=HERE/7.keras"),
+                (
+                    "7 classes, and digits",
+                    self.TEACHER,
+                    "--teacher=HERE/7.keras",
+                ),
                 ("num_views", "--max_shift=1", self.TEACHER),
             ],
         )
@@ -199,11 +226,27 @@ class HelpTest(tf.test.TestCase):
                 self.assertLess(len(lines), 80)
                 self.assertLessEqual(max(map(len, lines)), 80)
                 self.assertIn(f"python -m scripts.{name}", done.stdout)
-                self.assertIn("--config ", done.stdout)
+                self.assertEqual(
+                    "--config " in done.stdout, name != "run_experiment"
+                )
                 self.assertNotIn("None", done.stdout)
         self.assertIn("  --epochs=60              Passes over", done.stdout)
         self.assertIn("--[no]overwrite", done.stdout)
         self.assertRegex(done.stdout, r"curves.jsonl. Required\.")
+
+    def test_missing_flags(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.export_student", "--model=x"],
+            cwd=sources.ROOT,
+            env=export_models.environment(),
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(
+            done.stderr,
+            "export_student: --output_dir is missing. See --help.\n",
+        )
 
     def test_wrong_flags(self):
         for name in ("train_teacher", "export_student"):
@@ -216,7 +259,11 @@ class HelpTest(tf.test.TestCase):
             )
             self.assertEqual(done.returncode, 1)
             said = done.stdout + done.stderr
-            self.assertIn("Did you mean: model ?", said)
+            self.assertEqual(
+                said,
+                f"{name}: Unknown command line flag 'modle'. Did you mean: "
+                "model ? See --help.\n",
+            )
             self.assertNotIn("Traceback", said)
 
 

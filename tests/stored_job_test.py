@@ -58,7 +58,7 @@ class StoredJobTest(digits_runs.DigitsTestCase):
             record["distilled"],
             {
                 "teacher": {
-                    "name": "teacher-0.keras",
+                    "name": f"{self.folder.name}/teacher-0.keras",
                     "fingerprint": soft_targets.open_store(
                         store
                     ).manifest.teacher,
@@ -87,6 +87,10 @@ class StoredJobTest(digits_runs.DigitsTestCase):
                 self.assertAllEqual(label, targets["label"])
         rows, _ = self.run_with(store, "on_views")
         self.assertEqual(rows[1]["arm"], "hard labels")
+        shown = "2 views of each image, shifted at random by up to 1 pixels"
+        for name in ("student.json", "config.json"):
+            found = json.loads((self.folder / "on_views" / name).read_text())
+            self.assertEqual(found["views"], shown)
         (self.folder / "views/config.json").unlink()
         with self.assertRaisesRegex(ValueError, "not written by the program"):
             self.run_with(store, "unknown_views")
@@ -140,6 +144,29 @@ class StoredJobTest(digits_runs.DigitsTestCase):
                 self.assertFalse((self.folder / "refused.partial").exists())
         with self.assertRaisesRegex(ValueError, "needs the `teacher`"):
             dataclasses.replace(self.config, soft_targets=store, teacher=())
+
+    def test_files_that_changed(self):
+        """Broken work is not gone on with from other weights."""
+        self.trained("begins", seed=5)
+        config = dataclasses.replace(
+            self.config, student_model=str(self.folder / "begins.keras")
+        )
+        path = self.folder / "changed"
+        before = (self.folder / "begins.keras").read_bytes()
+        with (
+            mock.patch.object(
+                training.distillation.ArmTrainer,
+                "_store",
+                side_effect=KeyboardInterrupt,
+            ),
+            self.assertRaises(KeyboardInterrupt),
+        ):
+            training.run_distillation(config, path)
+        self.trained("begins", seed=6)
+        with self.assertRaisesRegex(ValueError, "`content_of_files` is"):
+            training.run_distillation(config, path)
+        (self.folder / "begins.keras").write_bytes(before)
+        training.run_distillation(config, path)
 
     def test_another_store_of_the_same_name(self):
         """Broken work is not gone on with on other soft targets."""

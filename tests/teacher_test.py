@@ -126,9 +126,7 @@ class TeacherTest(digits_runs.DigitsTestCase, parameterized.TestCase):
         )
 
     def test_jitter_is_what_it_trains_on(self):
-        shifted = data.JobData(
-            self.config, {"augment": datasets.random_shift(1)}
-        )
+        shifted = data.JobData(self.config, {"max_shift": 1})
         plain = data.JobData(self.config)
         same, labels = [], []
         for epoch in range(2):
@@ -141,6 +139,26 @@ class TeacherTest(digits_runs.DigitsTestCase, parameterized.TestCase):
         self.assertTrue(all(labels))
         # One of nine shifts leaves an image where it is.
         self.assertBetween(np.mean(same), 0.02, 0.3)
+
+    def test_what_diverges_says_so(self):
+        config = dataclasses.replace(self.config, learning_rate=1e30)
+        with self.assertRaisesRegex(ValueError, "Lower the learning rate"):
+            training.run_teacher(config, self.folder / "diverged")
+        self.assertFalse((self.folder / "diverged").exists())
+
+    def test_its_own_files_are_not_overwritten(self):
+        config = dataclasses.replace(
+            self.config, model=str(self.path / "teacher.keras"), dropout=None
+        )
+        with self.assertRaisesRegex(ValueError, "lies in the output"):
+            training.run_teacher(config, self.path, overwrite=True)
+        with self.assertRaisesRegex(FileExistsError, "of another program"):
+            training.run_evaluation(
+                training.EvaluationConfig(model="x.keras"),
+                self.path,
+                overwrite=True,
+            )
+        self.assertTrue((self.path / "teacher.keras").exists())
 
     @parameterized.parameters(
         {"epochs": 0},
@@ -161,6 +179,7 @@ class TeacherTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             f"--config={self.path}/config.json",
             f"--output_dir={output_dir}",
             "--epochs=1",
+            "--train_split=train[100:]",
             "--validation_split=train[:100]",
         ]
         process = processes.start(arguments, {})

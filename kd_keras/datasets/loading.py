@@ -36,6 +36,8 @@ class ImageDataset:
         resized: whether the images were resized to that shape.
         file_lengths: tuple of int, how many examples come from each file, in
             order; empty if that is not known.
+        parts: tuple of tuples `(name, start, stop)`, of which parts of named
+            splits it is composed; empty if that is not known.
         reader: function `(start, stop)` that gives the part of `dataset`
             between two positions without reading what is before. None if
             there is no such way.
@@ -54,7 +56,16 @@ class ImageDataset:
     image_shape: tuple[int, int, int]
     resized: bool = False
     file_lengths: tuple[int, ...] = ()
+    parts: tuple[tuple[str, int, int], ...] = ()
     reader: Callable[[int, int], tf.data.Dataset] | None = None
+
+    def shares_examples(self, other):
+        """Whether it has examples in common with another split of its set."""
+        return any(
+            name == other_name and start < other_stop and other_start < stop
+            for name, start, stop in self.parts
+            for other_name, other_start, other_stop in other.parts
+        )
 
     def part(self, start, stop):
         """The examples from one position to before another.
@@ -144,7 +155,7 @@ def load(
         builder = _find_builder(name, data_dir, download)
         image_shape, class_names = _check_features(builder, image_size)
         num_examples = _count(builder, split)
-        lengths = slicing.file_lengths(builder, split)
+        parts = slicing.parts_of_split(builder, split)
         # An image of the size wanted is not resized: that would only blur.
         resized = image_size is not None and image_shape[:2] != image_size
         if resized:
@@ -180,7 +191,8 @@ def load(
         class_names=class_names,
         image_shape=image_shape,
         resized=resized,
-        file_lengths=lengths,
+        file_lengths=tuple(stop - start for _, start, stop in parts),
+        parts=parts,
         reader=read_part,
     )
 

@@ -3,20 +3,6 @@
 import os
 
 
-def file_lengths(builder, split):
-    """How many examples of a split come from each file, in order.
-
-    Args:
-        builder: `tfds.core.DatasetBuilder`, prepared.
-        split: str, a split in the TFDS syntax.
-
-    Returns:
-        tuple of positive ints, which add up to the examples of the split.
-    """
-    instructions = builder.info.splits[split].file_instructions
-    return tuple(instruction.take for instruction in instructions)
-
-
 def part_of_split(builder, split, start, stop):
     """Names the examples from `start` to `stop` of a split as a split.
 
@@ -31,18 +17,34 @@ def part_of_split(builder, split, start, stop):
     Returns:
         str, slices in whole numbers, as "train[60:80]+test[0:20]".
     """
-    places = _places_of_files(builder)
     slices = []
     position = 0
-    for instruction in builder.info.splits[split].file_instructions:
+    for name, begin, end in parts_of_split(builder, split):
         first = max(start - position, 0)
-        last = min(stop - position, instruction.take)
+        last = min(stop - position, end - begin)
         if first < last:
-            name, offset = places[os.path.basename(instruction.filename)]
-            offset += instruction.skip
-            slices.append(f"{name}[{offset + first}:{offset + last}]")
-        position += instruction.take
+            slices.append(f"{name}[{begin + first}:{begin + last}]")
+        position += end - begin
     return "+".join(slices)
+
+
+def parts_of_split(builder, split):
+    """The parts of named splits of which a split is composed, in order.
+
+    Args:
+        builder: `tfds.core.DatasetBuilder`, prepared.
+        split: str, a split in the TFDS syntax, as "train[:80%]+test".
+
+    Returns:
+        tuple of tuples `(name, start, stop)`, one for each file.
+    """
+    places = _places_of_files(builder)
+    parts = []
+    for instruction in builder.info.splits[split].file_instructions:
+        name, offset = places[os.path.basename(instruction.filename)]
+        start = offset + instruction.skip
+        parts.append((name, start, start + instruction.take))
+    return tuple(parts)
 
 
 def _places_of_files(builder):

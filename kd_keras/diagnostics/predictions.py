@@ -180,4 +180,10 @@ def _checked(labels, logits):
             f"Labels must be from 0 to {logits.shape[1] - 1}. Received: "
             f"{labels.min()} to {labels.max()}."
         )
+    bad = ~np.isfinite(logits).all(axis=-1)
+    if bad.any():
+        raise ValueError(
+            f"The logits of {bad.sum()} of {len(bad)} examples are NaN or "
+            "infinite: training diverged. Lower the learning rate."
+        )
     return labels, logits

@@ -26,6 +26,11 @@ def write_distillation_report(folder, class_names):
     seed = page.config["first_seed"]
     sizes = json.loads((page.folder / "sizes.json").read_text())
     page.add_text(training.summarise(page.rows, sizes))
+    page.add_text(
+        f"Distilled: temperature {chosen.temperature:g}, weight of the soft "
+        f"term {chosen.soft_weight:g}. Labels left to the students: "
+        f"{100 * page.config['labelled_fraction']:g}%."
+    )
     _add_curves(page, chosen)
     _add_temperatures(page, chosen)
     page.add_reliability(seed)

@@ -118,8 +118,9 @@ class Page:
             "## How it was made",
             "",
             f"{self.config['dataset']} {self.config['dataset_version']}, "
-            f"{self.config['num_train_examples']} training examples; "
-            f"{versions}. All settings are in `config.json`: the same again is "
+            f"{self.config['num_train_examples']} training examples, shown "
+            f"{self.config['views'] or 'as they are'}; {versions}. All "
+            "settings are in `config.json`: the same again is "
             f"`python -m scripts.{program} --config=config.json "
             "--output_dir=...`.",
         ]

@@ -127,7 +127,10 @@ def temperatures(cells, chosen, what):
     for number, weight in enumerate(weights):
         mine = sorted(t for t, w in cells if w == weight)
         means = [np.mean(cells[t, weight]) for t in mine]
-        spread = [np.std(cells[t, weight], ddof=1) for t in mine]
+        spread = [
+            np.std(cells[t, weight], ddof=1) if cells[t, weight][1:] else 0.0
+            for t in mine
+        ]
         has_spread = all(len(cells[t, weight]) > 1 for t in mine)
         # Beside each other, so that none hides another.
         aside = 1 + 0.03 * (number - (len(weights) - 1) / 2)
@@ -182,14 +185,18 @@ def soft_targets(images, labels, probs, class_names, temperature):
     panels = plot.subplots(
         num_rows, 4, width_ratios=[1, 2, 1, 2], squeeze=False
     ).reshape(-1, 2)
+    limit = min(1.0, 1.05 * probs.max())
     for number, (picture, bars) in enumerate(panels):
         if number >= len(images):
             picture.axis("off")
             bars.axis("off")
             continue
         show(picture, images[number])
-        # The largest, the first above.
-        largest = np.argsort(-probs[number], kind="stable")[:5][::-1]
+        # The largest, the first above, and the label in any case.
+        largest = np.argsort(-probs[number], kind="stable")[:5]
+        if labels[number] not in largest:
+            largest[-1] = labels[number]
+        largest = largest[::-1]
         bars.barh(
             [class_names[index] for index in largest],
             probs[number][largest],
@@ -198,7 +205,7 @@ def soft_targets(images, labels, probs, class_names, temperature):
                 for index in largest
             ],
         )
-        bars.set_xlim(0, 1)
+        bars.set_xlim(0, limit)
         bars.spines[["top", "right"]].set_visible(False)
         if number >= len(panels) - 2:
             bars.set_xlabel("probability")

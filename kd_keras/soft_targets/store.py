@@ -193,7 +193,8 @@ class SoftTargets(stored_teachers.StoredTeacher):
             raise ValueError(
                 f"The soft targets in {self.path} are of another teacher: "
                 f"its fingerprint is {found!r}, and that of the store "
-                f"{manifest.teacher!r}."
+                f"{manifest.teacher!r}. Of an ensemble the order of the "
+                "members and their mean count, too."
             )
         if keeps_members:
             manifest_lib.check_members(manifest, teacher, self.path)

@@ -4,6 +4,7 @@ import inspect
 import pathlib
 
 import keras
+import numpy as np
 
 from kd_keras import models
 
@@ -44,8 +45,9 @@ def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
         image_shape: `(height, width, channels)`.
         num_classes: int.
         dropout: Dropout rate of our models. Defaults to 0.
-        weights: Path of a file of weights for this model, trained on pixels in
-            [0, 1]. Defaults to None: untrained.
+        weights: Path of a file of weights for this model; of a builder of
+            `keras.applications` those of what it builds, without its
+            preprocessing, which is put before it. Defaults to None: untrained.
         seed: Seed of the initial weights and of dropout. Defaults to 0.
 
     Returns:
@@ -75,7 +77,7 @@ def build(name, image_shape, num_classes, *, dropout=0.0, weights=None, seed=0):
     elif _is_path(name):
         model = _loaded(name, image_shape, num_classes)
     else:
-        model = _application(name, image_shape, num_classes, seed)
+        return _application(name, image_shape, num_classes, weights, seed)
     if weights is not None:
         _load_weights(model, name, weights)
     return model
@@ -116,7 +118,7 @@ def _loaded(path, image_shape, num_classes):
     return model
 
 
-def _application(name, image_shape, num_classes, seed):
+def _application(name, image_shape, num_classes, weights, seed):
     builder = getattr(keras.applications, name, None)
     if not name[:1].isupper() or not callable(builder):
         raise ValueError(
@@ -126,27 +128,54 @@ def _application(name, image_shape, num_classes, seed):
         )
     # These builders take no seed.
     keras.utils.set_random_seed(seed)
-    options = {}
-    if "include_preprocessing" in inspect.signature(builder).parameters:
-        options["include_preprocessing"] = False
     model = builder(
         weights=None,
         input_shape=tuple(image_shape),
         classes=num_classes,
         classifier_activation=None,
-        **options,
     )
-    scales = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Rescaling) and layer.scale == 1 / 255
-    ]
-    if not scales:
-        return model
-    # It scales pixels by itself, which must then come unscaled.
+    if weights is not None:
+        # Those of the builder's own model, without what is put before it.
+        _load_weights(model, name, weights)
     inputs = keras.Input(image_shape, name="image")
-    pixels = keras.layers.Rescaling(255.0, name="pixels")(inputs)
-    return keras.Model(inputs, model(pixels), name=model.name)
+    x = _as_its_builder_wants(builder, model, inputs)
+    return keras.Model(inputs, model(x), name=model.name)
+
+
+def _as_its_builder_wants(builder, model, image):
+    """Pixels in [0, 1] in the scale and order that a builder's models take."""
+    if image.shape[-1] != 3:
+        # Its preprocessing is of colours. What the model does itself, it does
+        # to values from 0 to 255.
+        scales = [
+            layer
+            for layer in model.layers
+            if isinstance(layer, keras.layers.Rescaling)
+        ]
+        return keras.layers.Rescaling(255.0 if scales else 1.0, name="pixels")(
+            image
+        )
+    # All of them are affine. What becomes of black, and of each colour?
+    colours = np.concatenate([np.zeros([1, 3]), np.eye(3)])
+    # The public modules hold it too, but not for all builders.
+    found = (
+        inspect.getmodule(builder)
+        .preprocess_input(
+            np.float32(255 * colours).reshape(4, 1, 1, 3),
+            data_format="channels_last",
+        )
+        .reshape(4, 3)
+    )
+    offset, matrix = found[0], found[1:] - found[0]
+    if not np.any(np.diag(matrix)[[0, 2]]):
+        # Blue comes first.
+        image, matrix = image[..., ::-1], matrix[::-1]
+    scale = np.diag(matrix)
+    return keras.layers.Rescaling(
+        [float(value) for value in scale],
+        [float(value) for value in offset],
+        name="pixels",
+    )(image)
 
 
 def _load_weights(model, name, weights):
@@ -156,7 +185,7 @@ def _load_weights(model, name, weights):
     try:
         model.load_weights(path)
     except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(
             f"{path} does not hold the weights of {name}: {reason}"
         ) from error

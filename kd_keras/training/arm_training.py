@@ -11,6 +11,7 @@ from kd_keras import distribution
 from kd_keras import progress
 from kd_keras import soft_targets
 from kd_keras import teachers
+from kd_keras.distiller import Distiller
 from kd_keras.soft_targets import manifest
 from kd_keras.training import architectures
 from kd_keras.training import arms as arms_lib
@@ -55,9 +56,12 @@ class ArmTrainer:
 
     def check_models(self):
         """Raises what building a model raises, before anything is trained."""
-        self._build_student(self._config.first_seed)
+        seed = self._config.first_seed
+        built = [self._build_student(seed)]
         if not self._config.teacher:
-            self._build_teacher(self._config.first_seed)
+            built.append(self._build_teacher(seed))
+        for model in built:
+            Distiller(student=model, soft_weight=0.0)
 
     def run_seed(self, seed):
         """Trains the arms of one seed, as far as that is not done.
@@ -88,7 +92,7 @@ class ArmTrainer:
         keras.backend.clear_session()
         if self._is_given(arm):
             model = classifiers.load_teachers(
-                self._config.teacher, self._config.mean
+                self._config.teacher, self._config.mean, self._data.train
             )
         else:
             model = self._train(seed, arm)

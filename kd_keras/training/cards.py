@@ -29,6 +29,7 @@ def write_record(
     program,
     seed,
     metrics,
+    views,
     over_seeds=None,
     **soft,
 ):
@@ -42,6 +43,8 @@ def write_record(
         program: Name of the program.
         seed: int.
         metrics: Its line of `metrics.jsonl`.
+        views: What it was shown of the images, as text; None for the images
+            as they are.
         over_seeds: Lines of the same arm for all seeds. Defaults to None: its
             own.
         **soft: Of a distilled student `teacher`, a dict, `temperature` and
@@ -64,6 +67,7 @@ def write_record(
                 "test_split": settings["test_split"],
                 "data_dir": settings["data_dir"],
             },
+            "views": views,
             "distilled": soft or None,
             "seed": seed,
             "metrics": metrics,
@@ -197,11 +201,13 @@ def describe(card):
 
 def _what_it_is(card):
     height, width, channels = card["image_shape"]
+    resizes = " Images of any other size are resized to that by the SavedModel."
     return (
         f"Classifies images of {height} x {width} pixels, {channels} "
         f"channel{'s' * (channels > 1)}, into {len(card['class_names'])} "
         f"classes. It takes pixels as uint8 (`image`); what it was trained on "
         f"is {card['preprocessing']}, which the files do themselves."
+        + (resizes if card["any_size"] else "")
     )
 
 
@@ -212,8 +218,8 @@ def _facts(card):
     checked = card["checked_on"]
     low, high = (100 * bound for bound in checked["accuracy_interval"])
     yield (
-        f"accuracy on {checked['examples']:,} of {checked['name']} "
-        f"{checked['split']}",
+        f"accuracy on the {checked['examples']:,} images of the comparison, "
+        f"{checked['name']} {checked['split']}",
         f"{100 * checked['accuracy']:.2f}% ({low:.2f} to {high:.2f}, 95% "
         "binomial)",
     )
@@ -223,6 +229,8 @@ def _facts(card):
     data = card["dataset"]
     yield "made by", f"kd_keras, {card['program']}, with the settings below"
     yield "trained on", f"{data['name']} {data['version']}, {data['split']}"
+    if card["views"]:
+        yield "shown", card["views"]
     share = card["settings"].get("labelled_fraction", 1.0)
     yield "labels that it was given", f"{100 * share:g}%"
     soft = card["distilled"]
@@ -237,7 +245,7 @@ def _facts(card):
         )
     metrics = card["metrics"]
     yield (
-        f"errors on {data['test_split']}",
+        f"errors on all of {data['test_split']}",
         f"{metrics['test_errors']:,} of {metrics['test_examples']:,}",
     )
     errors = [row["test_errors"] for row in card["over_seeds"]]
@@ -249,7 +257,10 @@ def _facts(card):
             f"{mean:.1f} ± {spread:.1f} (mean ± standard deviation)",
         )
     yield "seed", f"{card['seed']}"
-    yield "calibration error", f"{metrics['calibration_error']:.4f}"
+    yield (
+        "calibration error, 15 bins of equal width",
+        f"{metrics['calibration_error']:.4f}",
+    )
     yield (
         "negative log-likelihood, nats",
         f"{metrics['negative_log_likelihood']:.4f}",

@@ -27,12 +27,14 @@ class SavedClassifier:
         num_parameters: How many numbers it has learnt; None if that is not
             known.
         num_bytes: Size on disk.
+        model: What was loaded, if TensorFlow runs it; else None.
     """
 
     path: pathlib.Path
     predict: Callable[[np.ndarray], np.ndarray]
     num_parameters: int | None
     num_bytes: int
+    model: Callable | None
 
 
 def open_classifier(path):
@@ -74,6 +76,7 @@ def open_classifier(path):
         predict=lambda images: forward(tf.constant(images)).numpy(),
         num_parameters=num_parameters(model),
         num_bytes=num_bytes(path),
+        model=model,
     )
 
 
@@ -92,23 +95,66 @@ def _open_file(path):
             )
         return answer.get("logits", next(iter(answer.values())))
 
-    return SavedClassifier(path, predict, None, num_bytes(path))
+    return SavedClassifier(path, predict, None, num_bytes(path), None)
 
 
-def load_teachers(paths, mean="arithmetic"):
+def load_teachers(paths, mean, source):
     """Loads the teacher at a path, or the ensemble of those at several.
 
     Args:
         paths: What `kd_keras.load_teacher` takes, at least one.
-        mean: As of `kd_keras.EnsembleTeacher`. Defaults to `"arithmetic"`.
+        mean: As of `kd_keras.EnsembleTeacher`.
+        source: `datasets.ImageDataset` that it is to teach.
 
     Returns:
         A teacher.
+
+    Raises:
+        Errors of `kd_keras.load_teacher` and `kd_keras.EnsembleTeacher`.
+        ValueError: If one does not fit the data.
     """
     members = [saved_teachers.load_teacher(path) for path in paths]
+    for path, member in zip(paths, members, strict=True):
+        check_fits(path, member, source)
     if len(members) == 1:
         return members[0]
     return teachers.EnsembleTeacher(members, mean=mean)
+
+
+def check_fits(path, model, source):
+    """Raises if a model takes other images or has other classes.
+
+    Args:
+        path: Where it came from.
+        model: What was loaded; only of a `keras.Model` with one input and one
+            output it is known.
+        source: `datasets.ImageDataset`.
+
+    Raises:
+        ValueError: If it does not fit the data.
+    """
+    inputs = getattr(model, "inputs", None) or ()
+    outputs = getattr(model, "outputs", None) or ()
+    if len(inputs) != 1 or len(outputs) != 1:
+        return
+    takes, gives = tuple(inputs[0].shape), tuple(outputs[0].shape)
+    image = (None, *source.image_shape)
+    fits = len(takes) == len(image) and all(
+        size in (None, wanted)
+        for size, wanted in zip(takes[1:], image[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{path} takes images of shape {takes[1:]}, and {source.name} has "
+            f"{source.image_shape}. Give the data set that it is for "
+            "(--dataset), or the size of its images (--image_size=HEIGHT,"
+            "WIDTH)."
+        )
+    if gives[-1] not in (None, source.num_classes):
+        raise ValueError(
+            f"{path} has {gives[-1]} classes, and {source.name} has "
+            f"{source.num_classes} classes."
+        )
 
 
 def num_parameters(teacher):

@@ -1,6 +1,7 @@
 """The data of the programs that train, and what models say of it."""
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -26,9 +27,9 @@ class JobData:
 
     Args:
         config: A `DistillConfig` or `TeacherConfig`.
-        views: Dict of arguments of `datasets.batches`: the augmentation, its
-            seed and the number of views, as far as there are any. Defaults to
-            None.
+        views: Dict of `max_shift`, pixels by which images are shifted, and as
+            far as there are any `augment_seed` and `num_views`, as
+            `datasets.batches` takes them. Defaults to None: as they are.
     """
 
     def __init__(self, config, views=None):
@@ -42,11 +43,26 @@ class JobData:
         self.train = load(train)
         self.test = Examples(load(test))
         self.validation = validation and Examples(load(validation))
+        _check_apart(self.train, self.validation, self.test)
         self.epoch = callbacks.EpochCounter()
         self.steps_per_epoch = -(-self.train.num_examples // config.batch_size)
         self._batch_size = config.batch_size
-        self._views = views or {}
+        self._views = dict(views or {})
+        self._max_shift = self._views.pop("max_shift", None)
+        if self._max_shift is not None:
+            shift = datasets.random_shift(self._max_shift)
+            self._views["augment"] = shift
         self._last = None, None
+
+    def describe_views(self):
+        """What is shown of the images, as text; None for them as they are."""
+        if self._max_shift is None:
+            return None
+        count = self._views.get("num_views")
+        shift = f"shifted at random by up to {self._max_shift} pixels"
+        if count is None:
+            return f"each image {shift}, anew in every epoch"
+        return f"{count} views of each image, {shift}"
 
     def batches(self, seed, labelled_fraction=1.0, store=None):
         """The training split in the order of a seed and of the epoch.
@@ -94,6 +110,22 @@ class JobData:
             transform=transform,
             **order,
         )
+
+
+def _check_apart(train, validation, test):
+    """Raises if a split that is measured on shares examples with another."""
+    named = {"train_split": train, "test_split": test.source}
+    if validation:
+        named["validation_split"] = validation.source
+    for (name, one), (other_name, other) in itertools.combinations(
+        named.items(), 2
+    ):
+        if one.shares_examples(other):
+            raise ValueError(
+                f"`{name}` and `{other_name}` share examples: {one.split!r} "
+                f"and {other.split!r}. What is measured on them would say "
+                "nothing of new ones. Choose splits that do not overlap."
+            )
 
 
 class Examples:

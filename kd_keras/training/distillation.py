@@ -13,6 +13,7 @@ from kd_keras.training import arms as arms_lib
 from kd_keras.training import cards
 from kd_keras.training import curves
 from kd_keras.training import outputs
+from kd_keras.training import provenance
 from kd_keras.training import storing
 from kd_keras.training.arm_training import ArmTrainer
 from kd_keras.training.data import JobData
@@ -59,12 +60,29 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
     strategy = distribution.make_strategy(
         config.strategy, num_virtual_devices=config.num_virtual_devices
     )
+    files = (
+        *config.teacher,
+        config.student_model,
+        config.student_weights,
+        config.teacher_model,
+    )
     identity = {
+        "program": "distill",
         **dataclasses.asdict(config),
         "replicas": strategy.num_replicas_in_sync,
-        "store": storing.tag_of(config.soft_targets),
+        "content_of_files": provenance.contents(files),
+        "soft_targets_tag": storing.tag_of(config.soft_targets),
     }
-    run = runs.Run(output_dir, identity, overwrite=overwrite, strategy=strategy)
+    run = runs.Run(
+        output_dir,
+        identity,
+        overwrite=overwrite,
+        strategy=strategy,
+        inputs=[
+            *identity["content_of_files"],
+            *filter(None, [config.soft_targets]),
+        ],
+    )
     data = JobData(config, storing.views_of(config.soft_targets))
     with run.begin(outputs.made_with(data)):
         trainer = ArmTrainer(config, data, run, strategy)
@@ -127,15 +145,23 @@ def _write_record(config, data, run, trainer, rows):
         metrics=of_arm[0],
         over_seeds=of_arm,
         teacher={
-            "name": ", ".join(
-                pathlib.Path(path).name for path in config.teacher
-            )
-            or config.teacher_model,
+            "name": _teacher_name(config),
             "fingerprint": trainer.teacher_fingerprint(config.first_seed),
         },
+        views=data.describe_views(),
         temperature=arm.temperature,
         soft_weight=arm.soft_weight,
     )
+
+
+def _teacher_name(config):
+    if not config.teacher:
+        return config.teacher_model
+    # The names alone are often the same.
+    names = ["/".join(pathlib.Path(p).parts[-2:]) for p in config.teacher]
+    if len(names) == 1:
+        return names[0]
+    return f"ensemble ({config.mean} mean) of {', '.join(names)}"
 
 
 def _labelled_curves(config, trainer):

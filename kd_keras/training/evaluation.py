@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+import keras
 import numpy as np
 
 from kd_keras import comparison
@@ -76,6 +77,7 @@ def evaluate(config):
         for name, path in paths.items()
         if path
     }
+    _check_models(config, models.values(), source)
     images, labels, logits = None, [], {name: [] for name in models}
     batches = source.dataset.batch(config.batch_size)
     for batch in batches.as_numpy_iterator():
@@ -139,7 +141,9 @@ def run_evaluation(config, output_dir=None, overwrite=False):
     if output_dir is None:
         result = evaluate(config)
         return result, describe(result)
-    run = runs.Run(output_dir, dataclasses.asdict(config), overwrite=overwrite)
+    identity = {"program": "evaluate", **dataclasses.asdict(config)}
+    inputs = [config.model, *filter(None, [config.teacher])]
+    run = runs.Run(output_dir, identity, overwrite=overwrite, inputs=inputs)
     with run.begin():
         result = evaluate(config)
         text = describe(result)
@@ -232,13 +236,24 @@ def _fidelity(found):
     return text
 
 
+def _check_models(config, models, source):
+    for model in models:
+        classifiers.check_fits(model.path, model.model, source)
+        if not isinstance(model.model, keras.Model) or config.dataset:
+            continue
+        record = cards.find_record(model.path)
+        if record is not None:
+            cards.check_record(record, model.model, model.path)
+
+
 def _predict(model, images, source):
     try:
         logits = model.predict(images)
     except ValueError as error:
         raise ValueError(
             f"{model.path} does not take the images of {source.name}, shape "
-            f"{tuple(images.shape[1:])}: {str(error).splitlines()[0]}"
+            f"{tuple(images.shape[1:])}: "
+            f"{' '.join(str(error).split())[:200]}"
         ) from error
     if logits.shape[1:] != (source.num_classes,):
         raise ValueError(

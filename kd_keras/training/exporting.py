@@ -92,7 +92,10 @@ def run_export(config, output_dir, *, overwrite=False):
         ValueError: If the model does not fit the data, or is no `.keras` file,
             or the record beside it is of another model.
     """
-    run = runs.Run(output_dir, dataclasses.asdict(config), overwrite=overwrite)
+    identity = {"program": "export_student", **dataclasses.asdict(config)}
+    run = runs.Run(
+        output_dir, identity, overwrite=overwrite, inputs=[config.model]
+    )
     student = _load(config.model)
     record = cards.find_record(config.model)
     if record is not None:
@@ -197,6 +200,7 @@ def _card(config, student, record, source, examples, files):
             "preprocessing": manifest.PREPROCESSING,
             "class_names": source.class_names,
             "dataset": {"name": source.name, "version": source.version},
+            "views": None,
             "distilled": None,
             "seed": None,
             "metrics": None,
@@ -223,6 +227,7 @@ def _card(config, student, record, source, examples, files):
             "split": source.split,
             **dataclasses.asdict(quality),
         },
+        "any_size": config.any_size,
         "files": files,
         "exported": {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -65,6 +65,7 @@ def made_with(data):
     return {
         "dataset_version": data.train.version,
         "num_train_examples": data.train.num_examples,
+        "views": data.describe_views(),
         "versions": provenance.versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

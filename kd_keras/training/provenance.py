@@ -1,5 +1,7 @@
 """With what something was made."""
 
+import hashlib
+import pathlib
 import platform
 
 import keras
@@ -16,3 +18,30 @@ def versions():
         "tensorflow": tf.__version__,
         "python": platform.python_version(),
     }
+
+
+def contents(paths):
+    """What tells the content of files and directories from another.
+
+    Args:
+        paths: Paths; what is None or not there is left out.
+
+    Returns:
+        A dict of paths to short hexadecimal digests.
+    """
+    return {
+        str(path): _digest(pathlib.Path(path))
+        for path in paths
+        if path is not None and pathlib.Path(path).exists()
+    }
+
+
+def _digest(path):
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    for file in files:
+        if file.is_file():
+            digest.update(str(file.relative_to(path)).encode())
+            with open(file, "rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]

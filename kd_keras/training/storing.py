@@ -62,7 +62,7 @@ def make_store_job(config):
         `soft_targets.jobs.Job`.
     """
     source = _open_source(config)
-    teacher = classifiers.load_teachers(config.teacher, config.mean)
+    teacher = classifiers.load_teachers(config.teacher, config.mean, source)
     views = (None, None, None)
     if config.num_views is not None:
         shift = datasets.random_shift(config.max_shift)
@@ -117,8 +117,7 @@ def views_of(path):
         path: Directory of the store; None for none.
 
     Returns:
-        A dict of arguments of `datasets.batches`, empty for the images as they
-        are.
+        A dict as `data.JobData` takes it, empty for the images as they are.
 
     Raises:
         ValueError: If there are views of another augmentation.
@@ -128,7 +127,7 @@ def views_of(path):
         return {}
     try:
         config = json.loads((pathlib.Path(path) / "config.json").read_text())
-        shift = datasets.random_shift(config["max_shift"])
+        max_shift = config["max_shift"]
     except (OSError, KeyError, ValueError):
         raise ValueError(
             f"{path} holds views by {views.augmentation}, which was not "
@@ -137,7 +136,7 @@ def views_of(path):
             "augment=...)."
         ) from None
     return {
-        "augment": shift,
+        "max_shift": max_shift,
         "augment_seed": views.seed,
         "num_views": views.count,
     }
@@ -163,9 +162,10 @@ def plan_soft_targets(config):
     """
     temperatures = {1.0, 4.0, config.temperature or 4.0}
     ks = [config.top_k] if config.top_k else [1, 2, 5, 10, 50, 100]
+    source = _open_source(config)
     return soft_targets.plan(
-        classifiers.load_teachers(config.teacher, config.mean),
-        _open_source(config),
+        classifiers.load_teachers(config.teacher, config.mean, source),
+        source,
         temperatures=sorted(temperatures),
         ks=ks,
         num_views=config.num_views or 1,
@@ -213,7 +213,7 @@ def audit_soft_targets(
     augment = None
     if store.manifest.views is not None:
         augment = datasets.random_shift(max_shift)
-    teacher = classifiers.load_teachers(teacher_paths, mean)
+    teacher = classifiers.load_teachers(teacher_paths, mean, source)
     return soft_targets.audit(store, teacher, source, augment=augment, **kwargs)
 
 

@@ -7,7 +7,6 @@ import shutil
 import keras
 
 from kd_keras import comparison
-from kd_keras import datasets
 from kd_keras import diagnostics
 from kd_keras import distribution
 from kd_keras import progress
@@ -17,6 +16,7 @@ from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import curves
 from kd_keras.training import outputs
+from kd_keras.training import provenance
 from kd_keras.training.data import JobData
 from kd_keras.training.fitting import Fitter
 
@@ -49,15 +49,23 @@ def run_teacher(config, output_dir, *, overwrite=False, finish=None):
     strategy = distribution.make_strategy(
         config.strategy, num_virtual_devices=config.num_virtual_devices
     )
+    files = provenance.contents([config.model, config.weights])
     identity = {
+        "program": "train_teacher",
         **dataclasses.asdict(config),
         "replicas": strategy.num_replicas_in_sync,
+        "content_of_files": files,
     }
-    run = runs.Run(output_dir, identity, overwrite=overwrite, strategy=strategy)
-    views = {}
-    if config.max_shift:
-        views["augment"] = datasets.random_shift(config.max_shift)
-    data = JobData(config, views)
+    run = runs.Run(
+        output_dir,
+        identity,
+        overwrite=overwrite,
+        strategy=strategy,
+        inputs=files,
+    )
+    data = JobData(
+        config, {"max_shift": config.max_shift} if config.max_shift else None
+    )
     with run.begin(outputs.made_with(data)):
         is_chief = distribution.is_chief(strategy)
         report = progress.Report(
@@ -129,6 +137,7 @@ def _write_results(config, data, run, teacher):
         program="train_teacher",
         seed=config.seed,
         metrics=row,
+        views=data.describe_views(),
     )
     return row
 
