@@ -11,9 +11,13 @@ import tensorflow as tf
 
 from kd_keras import experiments
 from kd_keras import reports
+from kd_keras.experiments import digit_nets
 from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
+from kd_keras.experiments import missing_classes
 from kd_keras.experiments import mnist_table
+from kd_keras.experiments import omitted_class
+from kd_keras.experiments import two_classes
 from kd_keras.experiments import units
 from kd_keras.reports import experiment_plots
 from tests import digits_runs
@@ -73,7 +77,7 @@ class LaboratoryTest(digits_runs.DigitsTestCase):
         made = []
 
         def make():
-            made.append(mnist_table._mlp(lab, (4,), 0))
+            made.append(digit_nets.student(lab, (4,), 0))
             return made[-1]
 
         first, second = (lab.kept("small", make) for _ in range(2))
@@ -85,7 +89,7 @@ class LaboratoryTest(digits_runs.DigitsTestCase):
         lab = self.laboratory(quick=True)
         recipe = laboratory.Recipe(2, 64, 0.01, "mixed_bfloat16")
         model = lab.fit(
-            "half", lambda: mnist_table._mlp(lab, (16,), 0), recipe, 0
+            "half", lambda: digit_nets.student(lab, (16,), 0), recipe, 0
         )
         self.assertEqual(
             {layer.compute_dtype for layer in model.layers}, {"float32"}
@@ -109,10 +113,11 @@ class MnistTableTest(digits_runs.DigitsTestCase):
         settings = experiments.Settings(quick=True, data_dir=self.data_dir)
         path = self.folder / "results"
         small = mnist_table.Plan(
-            teacher_units=(16,),
+            teacher=digit_nets.TeacherPlan(
+                units=(16,), recipe=laboratory.Recipe(1, 64, 1e-2)
+            ),
             student_units=(8,),
             narrow_units=(4,),
-            teacher=laboratory.Recipe(1, 64, 1e-2),
             student=laboratory.Recipe(1, 64, 1e-2),
             narrow=laboratory.Recipe(1, 64, 1e-2),
         )
@@ -170,6 +175,69 @@ class MnistTableTest(digits_runs.DigitsTestCase):
         expected = (145 - np.mean([80, 82, 85])) / (145 - 72)
         self.assertIn(f"{expected:.2f}", share.measured)
         self.assertEqual(share.holds, expected >= 0.8)
+
+
+class MissingClassesTest(digits_runs.DigitsTestCase):
+    def test_quick(self):
+        """What is measured of a student follows from its logits."""
+        settings = experiments.Settings(quick=True, data_dir=self.data_dir)
+        small = missing_classes.Plan(
+            teacher=digit_nets.TeacherPlan(
+                units=(32,),
+                dropout=0.0,
+                input_dropout=0.0,
+                max_shift=1,
+                recipe=laboratory.Recipe(6, 64, 1e-2),
+            ),
+            student_units=(16,),
+            student=laboratory.Recipe(6, 64, 1e-2),
+        )
+        for experiment, kept in ((omitted_class, 9), (two_classes, 2)):
+            path = self.folder / experiment.__name__
+            with mock.patch.object(missing_classes, "QUICK", small):
+                found = experiments.run_experiment(
+                    experiment,
+                    settings,
+                    path,
+                    arms=["hard", "soft-20"],
+                    models_dir=self.folder / "models",
+                )
+            # A class that was never seen and not told of is never predicted.
+            (check,) = found.checks
+            self.assertTrue(check.holds, check)
+            soft = json.loads((path / "seed-0-soft-20.json").read_text())
+            self.assertLessEqual(
+                soft["best"]["errors"], soft["plain"]["errors"]
+            )
+            self.assertLessEqual(
+                soft["best"]["errors"], soft["matched"]["errors"]
+            )
+            self.assertEqual(soft["test_examples"], 500)
+            self.assertEqual(kept == 9, soft["best"]["shift"] > 0)
+            self.assertEqual(kept == 9, soft["unseen_examples"] < 100)
+
+    def test_findings(self):
+        def of(errors, unseen, shift):
+            return {"errors": errors, "unseen_errors": unseen, "shift": shift}
+
+        results = {}
+        for seed in range(3):
+            for arm, plain in (("hard", 1010), ("soft-20", 200 + seed)):
+                results[arm, seed] = {
+                    "test_examples": 10_000,
+                    "unseen_examples": 1010,
+                    "plain": of(1500, plain, 0.0),
+                    "matched": of(120 + seed, 30, 2.0),
+                    "best": of(110, 20, 3.0 + seed),
+                }
+        found = omitted_class.find(results, experiments.Settings())
+        self.assertEqual([c.holds for c in found.checks], [True] * 5)
+        results["soft-20", 0]["best"]["shift"] = 6.5
+        results["soft-20", 0]["matched"] = of(200, 60, 2.0)
+        found = omitted_class.find(results, experiments.Settings())
+        self.assertEqual(
+            [c.holds for c in found.checks], [True, True, False, False, False]
+        )
 
 
 class PlotsTest(tf.test.TestCase):

@@ -1,5 +1,7 @@
 """Measurements as numbers: of predictions, and of what they cost."""
 
+from kd_keras.diagnostics.bias import best_shift
+from kd_keras.diagnostics.bias import prior_matching_shift
 from kd_keras.diagnostics.latency import Latency
 from kd_keras.diagnostics.latency import measure_latency
 from kd_keras.diagnostics.predictions import Fidelity
@@ -13,7 +15,9 @@ __all__ = [
     "Latency",
     "Quality",
     "accuracy_interval",
+    "best_shift",
     "fidelity",
     "measure_latency",
+    "prior_matching_shift",
     "quality",
 ]

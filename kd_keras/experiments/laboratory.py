@@ -103,6 +103,11 @@ class Laboratory:
             name, self.train.version, train
         )
 
+    @functools.cached_property
+    def probe(self):
+        """The training examples as `data.Examples`, to predict on."""
+        return data_lib.Examples(self.train)
+
     def fit(
         self,
         unit,

@@ -12,7 +12,7 @@ import dataclasses
 from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import losses
-from kd_keras import models
+from kd_keras.experiments import digit_nets
 from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
 
@@ -50,37 +50,25 @@ class Plan:
     """What is trained, and how.
 
     Attributes:
-        teacher_units: Hidden layers of the teacher.
-        input_dropout: Its share of pixels left out.
-        dropout: Its share of hidden units left out.
-        max_shift: Pixels by which its images are shifted at most.
+        teacher: `digit_nets.TeacherPlan`.
         student_units: Hidden layers of the students.
+        student: Their `laboratory.Recipe`.
         narrow_units: Units in each of the two layers of narrower students.
-        teacher: `laboratory.Recipe`.
-        student: The same.
-        narrow: The same.
+        narrow: Their `laboratory.Recipe`.
     """
 
-    teacher_units: tuple[int, ...] = (1200, 1200)
-    input_dropout: float = 0.2
-    dropout: float = 0.5
-    max_shift: int = 2
+    teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
     student_units: tuple[int, ...] = (800, 800)
-    narrow_units: tuple[int, ...] = _NARROW
-    teacher: laboratory.Recipe = laboratory.Recipe(120, 256, 1e-3)
     student: laboratory.Recipe = laboratory.Recipe(60, 128, 1e-3)
+    narrow_units: tuple[int, ...] = _NARROW
     narrow: laboratory.Recipe = laboratory.Recipe(30, 128, 1e-3)
 
 
 QUICK = Plan(
-    teacher_units=(200, 200),
-    input_dropout=0.0,
-    dropout=0.2,
-    max_shift=1,
+    teacher=digit_nets.QUICK_TEACHER,
     student_units=(64, 64),
-    narrow_units=(),
-    teacher=laboratory.Recipe(40, 64, 3e-3),
     student=laboratory.Recipe(20, 64, 3e-3),
+    narrow_units=(),
 )
 
 
@@ -99,52 +87,6 @@ def arms(settings):
     return ("teacher", *_STUDENTS, *narrow)
 
 
-def teacher_of(lab, seed):
-    """The teacher of a seed, trained if it is not kept."""
-    of = plan(lab.settings)
-
-    def build():
-        return models.mlp(
-            lab.train.image_shape,
-            lab.train.num_classes,
-            of.teacher_units,
-            input_dropout=of.input_dropout,
-            dropout=of.dropout,
-            max_norm=15**0.5,
-            # Apart from those of the students.
-            seed=seed + 1_000_000,
-        )
-
-    return lab.kept(
-        f"{_name(of)}-{seed}",
-        lambda: lab.fit(
-            "teacher",
-            build,
-            of.teacher,
-            seed,
-            augment=datasets.random_shift(of.max_shift),
-        ),
-    )
-
-
-def targets_of(lab, seed):
-    """The soft targets of the teacher of a seed, stored if they are not."""
-    name = f"{_name(plan(lab.settings))}-{seed}-targets"
-    return lab.store(name, teacher_of(lab, seed))
-
-
-def _name(of):
-    """What the teachers of a plan are called."""
-    digest = laboratory.digest(
-        of.teacher_units,
-        of.input_dropout,
-        of.dropout,
-        of.max_shift,
-        dataclasses.asdict(of.teacher),
-    )
-    return f"teacher-{digest}"
-
-
 def run(arm, seed, lab):
     """Trains one arm of one seed.
 
@@ -156,14 +98,15 @@ def run(arm, seed, lab):
     Returns:
         A dict of what was measured.
     """
+    teacher = digit_nets.teacher_of(lab, plan(lab.settings).teacher, seed)
     if arm == "teacher":
-        model = teacher_of(lab, seed)
+        model = teacher
     elif arm in _STUDENTS:
-        model = _student(arm, seed, lab)
+        model = _student(arm, seed, lab, teacher)
     else:
         model = _narrow(arm, seed, lab)
     logits = lab.test.logits(model)
-    teacher_logits = lab.test.logits(teacher_of(lab, seed))
+    teacher_logits = lab.test.logits(teacher)
     agree = logits.argmax(axis=-1) == teacher_logits.argmax(axis=-1)
     return {
         "parameters": model.count_params(),
@@ -172,7 +115,7 @@ def run(arm, seed, lab):
     }
 
 
-def _student(arm, seed, lab):
+def _student(arm, seed, lab, teacher):
     of = plan(lab.settings)
     soft = dict(_STUDENTS[arm])
     if "soft_loss" in soft:
@@ -180,13 +123,13 @@ def _student(arm, seed, lab):
     if arm == "jittered-20":
         # Both see the same shifted image, another one in each epoch: there
         # is nothing to store.
-        soft["teacher"] = teacher_of(lab, seed)
-        soft["augment"] = datasets.random_shift(of.max_shift)
+        soft["teacher"] = teacher
+        soft["augment"] = datasets.random_shift(of.teacher.max_shift)
     elif soft:
-        soft["store"] = targets_of(lab, seed)
+        soft["store"] = digit_nets.targets_of(lab, of.teacher, seed)
     return lab.fit(
         arm,
-        lambda: _mlp(lab, of.student_units, seed),
+        lambda: digit_nets.student(lab, of.student_units, seed),
         of.student,
         seed,
         **soft,
@@ -194,26 +137,21 @@ def _student(arm, seed, lab):
 
 
 def _narrow(arm, seed, lab):
+    of = plan(lab.settings)
     units, target = arm.split("-")
     soft = {}
     if target != "hard":
         soft = {
-            "store": targets_of(lab, seed),
+            "store": digit_nets.targets_of(lab, of.teacher, seed),
             "temperature": float(target),
             "soft_weight": _SOFT_WEIGHT,
         }
     return lab.fit(
         arm,
-        lambda: _mlp(lab, (int(units),) * 2, seed),
-        plan(lab.settings).narrow,
+        lambda: digit_nets.student(lab, (int(units),) * 2, seed),
+        of.narrow,
         seed,
         **soft,
-    )
-
-
-def _mlp(lab, units, seed):
-    return models.mlp(
-        lab.train.image_shape, lab.train.num_classes, units, seed=seed
     )
 
 

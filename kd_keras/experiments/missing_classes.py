@@ -1,0 +1,97 @@
+"""What the experiments on transfer sets without some classes share."""
+
+import dataclasses
+
+import numpy as np
+
+from kd_keras import datasets
+from kd_keras import diagnostics
+from kd_keras.experiments import digit_nets
+from kd_keras.experiments import laboratory
+
+# Students on labels alone, on soft targets alone, and on both.
+ARMS = {
+    "hard": {},
+    "soft-20": {"temperature": 20.0, "soft_weight": 1.0},
+    "soft-hard-20": {"temperature": 20.0, "soft_weight": 0.9},
+}
+SAYS = {
+    "hard": "labels",
+    "soft-20": "soft targets, T = 20",
+    "soft-hard-20": "labels and soft targets, T = 20",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is trained, and how.
+
+    Attributes:
+        teacher: `digit_nets.TeacherPlan`; it sees all classes.
+        student_units: Hidden layers of the students.
+        student: Their `laboratory.Recipe`.
+    """
+
+    teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
+    student_units: tuple[int, ...] = (800, 800)
+    student: laboratory.Recipe = laboratory.Recipe(60, 128, 1e-3)
+
+
+QUICK = Plan(
+    teacher=digit_nets.QUICK_TEACHER,
+    student_units=(64, 64),
+    student=laboratory.Recipe(30, 32, 3e-3),
+)
+
+
+def run(arm, seed, lab, plan, kept, shifted):
+    """Trains a student on some classes, and shifts the logits of some.
+
+    Args:
+        arm: One of `ARMS`.
+        seed: int.
+        lab: `laboratory.Laboratory`.
+        plan: `Plan`.
+        kept: Classes of the transfer set.
+        shifted: Classes whose logits are shifted.
+
+    Returns:
+        A dict of errors on the test split, and of errors on the test examples
+        of the classes that the student did not see: as it is, after the shift
+        that matches the prior (found on the training images, all classes,
+        without their labels), and after the one that is best on the test split
+        itself.
+    """
+    soft = dict(ARMS[arm])
+    if soft:
+        soft["store"] = digit_nets.targets_of(lab, plan.teacher, seed)
+    student = lab.fit(
+        arm,
+        lambda: digit_nets.student(lab, plan.student_units, seed),
+        plan.student,
+        seed,
+        transform=lambda dataset: datasets.keep_classes(dataset, kept),
+        **soft,
+    )
+    labels, logits = lab.test.labels, lab.test.logits(student)
+    # How often the classes occur is known; which image is one is not.
+    prior = float(np.isin(lab.probe.labels, shifted).mean())
+    matched = diagnostics.prior_matching_shift(
+        lab.probe.logits(student), shifted, prior
+    )
+    best, _ = diagnostics.best_shift(labels, logits, shifted)
+    unseen = ~np.isin(labels, kept)
+    result = {
+        "test_examples": len(labels),
+        "unseen_examples": int(unseen.sum()),
+    }
+    for name, shift in (("plain", 0.0), ("matched", matched), ("best", best)):
+        moved = np.array(logits)
+        moved[:, shifted] += shift
+        wrong = moved.argmax(axis=1) != labels
+        result[name] = {
+            "shift": shift,
+            "errors": int(wrong.sum()),
+            "unseen_errors": int(wrong[unseen].sum()),
+        }
+    return result

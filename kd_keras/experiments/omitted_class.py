@@ -1,0 +1,148 @@
+"""Section 3 of Hinton et al. (2015): no 3s in the transfer set.
+
+Paper: the student makes 206 errors, 133 of them on the 1,010 test 3s; with the
+bias of class 3 raised by 3.5, "which optimizes overall performance on the test
+set", 109, 14 of them on 3s. It gives neither the temperature nor whether
+labels were used.
+"""
+
+from kd_keras import comparison
+from kd_keras.experiments import findings
+from kd_keras.experiments import missing_classes
+
+TITLE = "MNIST without 3s: what soft targets say of a class never seen"
+NUM_SEEDS = 5
+_OMITTED = 3
+
+
+def plan(settings):
+    """The `missing_classes.Plan` of settings."""
+    if settings.quick:
+        return missing_classes.QUICK
+    return missing_classes.Plan()
+
+
+def arms(settings):
+    """Names of the arms, in the order in which they are run."""
+    del settings
+    return tuple(missing_classes.ARMS)
+
+
+def run(arm, seed, lab):
+    """Trains one arm of one seed; see `missing_classes.run`."""
+    kept = [c for c in range(lab.train.num_classes) if c != _OMITTED]
+    return missing_classes.run(
+        arm, seed, lab, plan(lab.settings), kept, [_OMITTED]
+    )
+
+
+def find(results, settings):
+    """What the results show.
+
+    Args:
+        results: Dict of `(arm, seed)` to what `run` returned.
+        settings: `laboratory.Settings`.
+
+    Returns:
+        `findings.Findings`.
+    """
+    by_arm = {}
+    for (arm, _), result in results.items():
+        by_arm.setdefault(arm, []).append(result)
+    paper = {
+        "plain": "206 (133 on 3s)",
+        "best": "109 (14 on 3s), +3.5",
+    }
+    rows = []
+    for arm, found in by_arm.items():
+        for name, says in (
+            ("plain", "as it is"),
+            ("matched", "prior matched, without labels"),
+            ("best", "best on the test split: a diagnostic"),
+        ):
+            of = [result[name] for result in found]
+            is_paper = arm == "soft-20" and not settings.quick
+            rows.append(
+                [
+                    f"{missing_classes.SAYS[arm]}: {says}",
+                    paper.get(name, "-") if is_paper else "-",
+                    comparison.interval([x["errors"] for x in of]),
+                    comparison.interval([x["unseen_errors"] for x in of]),
+                    comparison.interval([x["shift"] for x in of], 2),
+                ]
+            )
+    table = findings.Table(
+        "Errors, and errors on test 3s",
+        ("arm", "paper", "errors", "on 3s", "shift"),
+        rows,
+        "Mean with its 95% interval over the seeds, each of which has a "
+        "teacher of its own. Without labels: the shift at which class 3 is "
+        "predicted for as large a share of the training images as it has.",
+    )
+    dots = findings.Dots(
+        "unseen",
+        "Test 3s that are missed",
+        "share of the test 3s, %",
+        {
+            f"{missing_classes.SAYS[arm]}, {says}": [
+                100 * result[name]["unseen_errors"] / result["unseen_examples"]
+                for result in found
+            ]
+            for arm, found in by_arm.items()
+            for name, says in (("plain", "as it is"), ("matched", "matched"))
+        },
+        {}
+        if settings.quick
+        else {f"{missing_classes.SAYS['soft-20']}, as it is": 100 * 133 / 1010},
+    )
+    return findings.Findings((table,), (dots,), tuple(_checks(by_arm)))
+
+
+def _checks(by_arm):
+    def share(arm, name):
+        """Missed share of the class that was left out, %, for each seed."""
+        return [
+            100 * result[name]["unseen_errors"] / result["unseen_examples"]
+            for result in by_arm.get(arm, ())
+        ]
+
+    def mean(values):
+        return sum(values) / len(values)
+
+    hard = share("hard", "plain")
+    if hard:
+        yield findings.Check(
+            "labels alone: at least 99% of the 3s are missed",
+            f"{comparison.interval(hard)}%",
+            mean(hard) >= 99,
+            is_certain=True,
+        )
+    soft = share("soft-20", "plain")
+    if not soft:
+        return
+    yield findings.Check(
+        "soft targets: at most 30% of the 3s are missed",
+        f"{comparison.interval(soft)}%",
+        mean(soft) <= 30,
+    )
+    matched = share("soft-20", "matched")
+    yield findings.Check(
+        "after the shift without labels: at most 3.5%",
+        f"{comparison.interval(matched)}%",
+        mean(matched) <= 3.5,
+    )
+    shifts = [result["best"]["shift"] for result in by_arm["soft-20"]]
+    yield findings.Check(
+        "the best shift is above 0 and at most 6",
+        comparison.interval(shifts, 2),
+        0 < min(shifts) and max(shifts) <= 6,
+    )
+    apart = [
+        result["matched"]["errors"] - result["best"]["errors"]
+        for result in by_arm["soft-20"]
+    ]
+    yield findings.Check(
+        "without labels at most 15 errors more than the best shift",
+        comparison.interval(apart),
+        mean(apart) <= 15,
+    )

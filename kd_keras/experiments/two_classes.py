@@ -1,0 +1,126 @@
+"""Section 3 of Hinton et al. (2015): only 7s and 8s in the transfer set.
+
+Paper: 47.3% test errors; with the biases of 7 and 8 reduced by 7.6, which is
+the best on the test split, 13.2%.
+"""
+
+from kd_keras import comparison
+from kd_keras.experiments import findings
+from kd_keras.experiments import missing_classes
+
+TITLE = "MNIST, 7s and 8s alone: ten classes learnt from two"
+NUM_SEEDS = 5
+_KEPT = (7, 8)
+_PAPER = {"plain": 47.3, "best": 13.2}
+
+
+def plan(settings):
+    """The `missing_classes.Plan` of settings."""
+    if settings.quick:
+        return missing_classes.QUICK
+    return missing_classes.Plan()
+
+
+def arms(settings):
+    """Names of the arms, in the order in which they are run."""
+    del settings
+    return tuple(missing_classes.ARMS)
+
+
+def run(arm, seed, lab):
+    """Trains one arm of one seed; see `missing_classes.run`."""
+    return missing_classes.run(arm, seed, lab, plan(lab.settings), _KEPT, _KEPT)
+
+
+def find(results, settings):
+    """What the results show.
+
+    Args:
+        results: Dict of `(arm, seed)` to what `run` returned.
+        settings: `laboratory.Settings`.
+
+    Returns:
+        `findings.Findings`.
+    """
+    percent, shifts = {}, {}
+    for (arm, _), result in results.items():
+        for name in ("plain", "matched", "best"):
+            share = 100 * result[name]["errors"] / result["test_examples"]
+            percent.setdefault((arm, name), []).append(share)
+            shifts.setdefault((arm, name), []).append(result[name]["shift"])
+    says = {
+        "plain": "as it is",
+        "matched": "prior matched, without labels",
+        "best": "best on the test split: a diagnostic",
+    }
+    paper = {} if settings.quick else {"soft-20": _PAPER}
+    rows = [
+        [
+            f"{missing_classes.SAYS[arm]}: {says[name]}",
+            f"{paper.get(arm, {}).get(name, '-')}",
+            comparison.interval(values),
+            comparison.interval(shifts[arm, name], 2),
+        ]
+        for (arm, name), values in percent.items()
+    ]
+    table = findings.Table(
+        "Errors on all ten classes, %",
+        ("arm", "paper", "ours", "shift"),
+        rows,
+        "Mean with its 95% interval over the seeds, each of which has a "
+        "teacher of its own. Without labels: the shift at which 7 and 8 "
+        "together are predicted for as large a share of the training images "
+        "as they have.",
+    )
+    dots = findings.Dots(
+        "errors",
+        "Errors",
+        "errors on the test split, %",
+        {
+            f"{missing_classes.SAYS[arm]}, {name}": values
+            for (arm, name), values in percent.items()
+        },
+        {
+            f"{missing_classes.SAYS[arm]}, {name}": value
+            for arm, of in paper.items()
+            for name, value in of.items()
+            if (arm, name) in percent
+        },
+    )
+    return findings.Findings((table,), (dots,), tuple(_checks(percent, shifts)))
+
+
+def _checks(percent, shifts):
+    def mean(values):
+        return sum(values) / len(values)
+
+    plain = percent.get(("soft-20", "plain"))
+    if not plain:
+        return
+    matched = percent["soft-20", "matched"]
+    yield findings.Check(
+        "soft targets: at most 50% errors",
+        f"{comparison.interval(plain)}%",
+        mean(plain) <= 50,
+    )
+    yield findings.Check(
+        "after the shift without labels: at most 15%",
+        f"{comparison.interval(matched)}%",
+        mean(matched) <= 15,
+    )
+    best = percent["soft-20", "best"]
+    gains = [before - after for before, after in zip(plain, best, strict=True)]
+    yield findings.Check(
+        "the best shift takes at least 3 points, and is below 0 in all seeds",
+        f"{comparison.interval(gains)} points; shifts "
+        f"{comparison.interval(shifts['soft-20', 'best'], 2)}",
+        mean(gains) >= 3 and max(shifts["soft-20", "best"]) < 0,
+    )
+    hard = percent.get(("hard", "plain"))
+    if hard:
+        yield findings.Check(
+            "labels alone: at least 79% errors",
+            f"{comparison.interval(hard)}%",
+            min(hard) >= 79,
+            is_certain=True,
+        )
