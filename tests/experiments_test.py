@@ -213,7 +213,8 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
                 soft["best"]["errors"], soft["matched"]["errors"]
             )
             self.assertEqual(soft["test_examples"], 500)
-            self.assertEqual(kept == 9, soft["matched"]["shift"] > 0)
+            hard = json.loads((path / "seed-0-hard.json").read_text())
+            self.assertEqual(kept == 9, hard["matched"]["shift"] > 0)
             self.assertEqual(kept == 9, soft["unseen_examples"] < 100)
 
     def test_findings(self):
