@@ -111,10 +111,15 @@ def verdict(baseline, candidate, num_examples, name="hard labels"):
         )
     interval = f"95% interval {low:.1f} to {high:.1f}, {runs}"
     if low <= 0.0 <= high:
+        change = (
+            f"removes {mean:.1f} of {average:.1f} errors"
+            if mean >= 0
+            else f"adds {-mean:.1f} errors to {average:.1f}"
+        )
         return (
-            f"No evidence against {name}: the difference is inside the noise, "
-            f"{mean:+.1f} of {average:.1f} errors on {num_examples} examples "
-            f"({interval})."
+            f"No evidence against {name}: distillation {change} on "
+            f"{num_examples} examples, which is inside the noise (95% interval "
+            f"of what it removes: {low:.1f} to {high:.1f}, {runs})."
         )
     if mean > 0:
         return (

@@ -126,6 +126,6 @@ def load_teacher(path, custom_objects=None):
             path, custom_objects=custom_objects, compile=False
         )
     raise ValueError(
-        "A teacher is loaded from a .keras file or from the directory of a "
+        "A saved model is a .keras file or the directory of a "
         f"SavedModel (which holds a saved_model.pb). Received: {path}"
     )

@@ -7,6 +7,8 @@ import sys
 
 from absl import flags
 
+from scripts import help_text
+
 _CONFIG = flags.DEFINE_string(
     "config",
     None,
@@ -46,11 +48,15 @@ def take_up(argv):
         return
     try:
         config = json.loads(pathlib.Path(paths[-1]).read_text("utf-8"))
+        program = config.get("program", help_text.name())
+        if program != help_text.name():
+            raise ValueError(f"{program} wrote it")
         for name in config.keys() - _PROVENANCE:
             if name not in flags.FLAGS:
                 raise ValueError(f"this program has no flag --{name}")
             flags.FLAGS.set_default(name, config[name])
     except (OSError, ValueError, AttributeError, flags.Error) as error:
         sys.exit(
-            f"--config={paths[-1]} is no config.json of this program: {error}"
+            f"{help_text.name()}: --config={paths[-1]} is no config.json of "
+            f"this program: {' '.join(str(error).split())[:200]}"
         )

@@ -21,7 +21,7 @@ _SETTINGS = (
     flags.DEFINE_string(
         "model",
         None,
-        "The student: a .keras file or the directory of a SavedModel.",
+        "The student: a .keras, .tflite or .onnx file, or a SavedModel.",
         required=True,
     ),
     flags.DEFINE_string(

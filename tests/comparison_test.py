@@ -39,7 +39,9 @@ class ComparisonTest(tf.test.TestCase):
         self.assertRegex(worse, "^Worse than hard labels: ")
         self.assertIn("adds 10.0 errors to 21.0", worse)
         noise = comparison.verdict([20, 31, 25], [30, 21, 24], 500)
-        self.assertIn("noise, +0.3 of 25.3 errors", noise)
+        self.assertIn("distillation removes 0.3 of 25.3 errors", noise)
+        noise = comparison.verdict([30, 21, 24], [20, 31, 25], 500)
+        self.assertIn("distillation adds 0.3 errors to 25.0", noise)
         self.assertRegex(noise, "^No evidence against hard labels: ")
         self.assertIn(
             "No evidence with one seed", comparison.verdict([20], [10], 500)

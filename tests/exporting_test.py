@@ -82,9 +82,11 @@ class ExportingTest(digits_runs.DigitsTestCase):
                 "teacher": {
                     "name": f"{self.folder.name}/teacher.keras",
                     "fingerprint": fingerprint(teacher),
+                    "records": [],
                 },
                 "temperature": 4.0,
                 "soft_weight": 0.9,
+                "chosen": None,
             },
         )
         of_student = [row for row in self.rows if row["arm"] == "distilled"]
@@ -104,6 +106,8 @@ class ExportingTest(digits_runs.DigitsTestCase):
         # Nothing of where its maker keeps things.
         self.assertNotIn(str(self.folder), json.dumps(card))
         self.assertEqual(card["settings"]["teacher"], ["teacher.keras"])
+        # It was given: how one would have been trained is not said.
+        self.assertNotIn("teacher_model", card["settings"])
         text = (self.folder / "served/card.md").read_text()
         for words in (
             "| temperature | 4 |",

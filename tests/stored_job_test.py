@@ -62,9 +62,11 @@ class StoredJobTest(digits_runs.DigitsTestCase):
                     "fingerprint": soft_targets.open_store(
                         store
                     ).manifest.teacher,
+                    "records": [],
                 },
                 "temperature": 4.0,
                 "soft_weight": 0.9,
+                "chosen": None,
             },
         )
         self.assertEqual(record["metrics"], found[-1])
@@ -144,6 +146,47 @@ class StoredJobTest(digits_runs.DigitsTestCase):
                 self.assertFalse((self.folder / "refused.partial").exists())
         with self.assertRaisesRegex(ValueError, "needs the `teacher`"):
             dataclasses.replace(self.config, soft_targets=store, teacher=())
+
+    def test_what_its_teacher_saw(self):
+        """Of a teacher that a program made it is known."""
+        small = training.TeacherConfig(
+            data_dir=self.data_dir,
+            model="mlp:8",
+            epochs=1,
+            train_split="train[:1200]",
+            test_split="test[:300]",
+        )
+        row = training.run_teacher(small, self.folder / "known")
+        teacher = str(self.folder / "known/teacher.keras")
+        config = dataclasses.replace(
+            self.config,
+            teacher=(teacher,),
+            temperature=(2.0, 4.0),
+            train_split="train[:500]",
+            validation_split="train[1100:]",
+        )
+        training.run_distillation(config, self.folder / "of_known")
+        record = cards.find_record(self.folder / "of_known/student.keras")
+        self.assertEqual(
+            record["distilled"]["chosen"],
+            "of 2 pairs, by the fewest errors on train[1100:], on which a "
+            "teacher had been trained, too",
+        )
+        (known,) = record["distilled"]["teacher"]["records"]
+        self.assertEqual(known["test_errors"], row["test_errors"])
+        self.assertEqual(known["trained_on"], "train[:1200]")
+        self.assertEqual(known["model"], "mlp:8")
+        small = dataclasses.replace(
+            small, train_split="test[300:]", test_split="train"
+        )
+        training.run_teacher(small, self.folder / "cheat")
+        config = dataclasses.replace(
+            config, teacher=(str(self.folder / "cheat/teacher.keras"),)
+        )
+        with self.assertRaisesRegex(ValueError, "was trained on 'test.300:.'"):
+            training.run_distillation(config, self.folder / "cheated")
+        config = dataclasses.replace(config, test_split="test[:300]")
+        training.run_distillation(config, self.folder / "not_cheated")
 
     def test_files_that_changed(self):
         """Broken work is not gone on with from other weights."""

@@ -38,6 +38,8 @@ class ImageDataset:
             order; empty if that is not known.
         parts: tuple of tuples `(name, start, stop)`, of which parts of named
             splits it is composed; empty if that is not known.
+        opener: function of a split that opens it of the same set; None if
+            there is no such way.
         reader: function `(start, stop)` that gives the part of `dataset`
             between two positions without reading what is before. None if
             there is no such way.
@@ -57,7 +59,12 @@ class ImageDataset:
     resized: bool = False
     file_lengths: tuple[int, ...] = ()
     parts: tuple[tuple[str, int, int], ...] = ()
+    opener: Callable[[str], "ImageDataset"] | None = None
     reader: Callable[[int, int], tf.data.Dataset] | None = None
+
+    def other_split(self, split):
+        """Another split of the same prepared set, an `ImageDataset`."""
+        return self.opener(split)
 
     def shares_examples(self, other):
         """Whether it has examples in common with another split of its set."""
@@ -193,6 +200,9 @@ def load(
         resized=resized,
         file_lengths=tuple(stop - start for _, start, stop in parts),
         parts=parts,
+        opener=lambda other: load(
+            name, other, data_dir=data_dir, image_size=image_size
+        ),
         reader=read_part,
     )
 

@@ -26,10 +26,14 @@ def write_distillation_report(folder, class_names):
     seed = page.config["first_seed"]
     sizes = json.loads((page.folder / "sizes.json").read_text())
     page.add_text(training.summarise(page.rows, sizes))
+    record = json.loads((page.folder / "student.json").read_text())
+    how = record["distilled"]["chosen"]
+    share = 100 * page.config["labelled_fraction"]
     page.add_text(
         f"Distilled: temperature {chosen.temperature:g}, weight of the soft "
-        f"term {chosen.soft_weight:g}. Labels left to the students: "
-        f"{100 * page.config['labelled_fraction']:g}%."
+        f"term {chosen.soft_weight:g}"
+        + (f", chosen {how}" if how else "")
+        + f". Labels left to the students: {share:g}%."
     )
     _add_curves(page, chosen)
     _add_temperatures(page, chosen)

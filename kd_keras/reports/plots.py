@@ -38,12 +38,12 @@ def learning_curves(curves):
             if not values:
                 continue
             epochs = sorted(values)
-            colour = style.COLOURS[number % len(style.COLOURS)]
+            colour, marker = style.look_of(name, number)
             axes.plot(
                 epochs,
                 [np.mean(values[epoch]) for epoch in epochs],
                 color=colour,
-                marker=style.MARKERS[number % len(style.MARKERS)],
+                marker=marker,
                 markevery=max(len(epochs) // 8, 1),
                 label=name,
             )
@@ -95,7 +95,7 @@ def reliability(labels, logits, num_bins=15):
             centres[held],
             sums[held] / counts[held],
             width=0.9 / num_bins,
-            color=style.COLOURS[number % len(style.COLOURS)],
+            color=style.look_of(name, number)[0],
         )
         for bar, count in zip(axes.patches, counts[held], strict=True):
             # Bars of few examples are pale: they say little.
@@ -253,7 +253,7 @@ def class_errors(errors, class_names):
             places + (number - (len(errors) - 1) / 2) * width,
             of_model,
             width=width,
-            color=style.COLOURS[number % len(style.COLOURS)],
+            color=style.look_of(name, number)[0],
             label=name,
         )
     axes.set_xticks(places, class_names)

@@ -6,6 +6,8 @@ from matplotlib import figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 # In colour-blindness and in print the marks tell the lines apart, too.
 MARKERS = ("o", "s", "^", "D", "v", "P")
+# Each has the same colour and mark in all plots of a report.
+_ARMS = ("teacher", "hard labels", "label smoothing", "distilled")
 _PIXELS_PER_INCH = 100
 WIDTH = 8.0
 
@@ -22,6 +24,21 @@ def new_figure(height=4.5):
     return figure.Figure(
         figsize=(WIDTH, height), dpi=_PIXELS_PER_INCH, layout="constrained"
     )
+
+
+def look_of(name, number):
+    """Colour and mark of what is called so.
+
+    Args:
+        name: Its name.
+        number: Its place among what is shown.
+
+    Returns:
+        A tuple of two strings.
+    """
+    if name in _ARMS:
+        number = _ARMS.index(name)
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
 def plain(axes):

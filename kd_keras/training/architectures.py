@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import warnings
 
 import keras
 import numpy as np
@@ -183,9 +184,12 @@ def _load_weights(model, name, weights):
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights at {path}.")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # A line for each layer; the error says it once.
+            warnings.simplefilter("ignore", UserWarning)
+            model.load_weights(path)
     except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:200] + " ..."
         raise ValueError(
             f"{path} does not hold the weights of {name}: {reason}"
         ) from error

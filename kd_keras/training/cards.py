@@ -47,10 +47,14 @@ def write_record(
             as they are.
         over_seeds: Lines of the same arm for all seeds. Defaults to None: its
             own.
-        **soft: Of a distilled student `teacher`, a dict, `temperature` and
-            `soft_weight`.
+        **soft: Of a distilled student `teacher`, a dict, `temperature`,
+            `soft_weight`, and `chosen`, how they were chosen, as text.
     """
     settings = dataclasses.asdict(config)
+    if settings.get("teacher"):
+        # What a teacher that was given has nothing to do with.
+        for name in ("teacher_model", "teacher_dropout", "teacher_epochs"):
+            del settings[name]
     runs.write_json(
         model_file.with_suffix(".json"),
         {
@@ -135,6 +139,44 @@ def data_of(config):
         "name": record["dataset"]["name"],
         "data_dir": config.data_dir or record["dataset"].get("data_dir"),
         "image_size": config.image_size or record["image_size"],
+    }
+
+
+def trained_on(path, source):
+    """The split on which a model was trained, if it shares examples.
+
+    Args:
+        path: Of the model.
+        source: `datasets.ImageDataset` on which it is to be measured.
+
+    Returns:
+        The name of the split; None if it is not known, of another data set, or
+        has no example in common.
+    """
+    record = find_record(path)
+    if record is None:
+        return None
+    data = record["dataset"]
+    if (data["name"], data["version"]) != (source.name, source.version):
+        return None
+    if "split" not in data or not source.parts:
+        return None
+    seen = source.other_split(data["split"])
+    return data["split"] if seen.shares_examples(source) else None
+
+
+def of_teacher(path):
+    """What is worth knowing of a teacher, from its record; a dict or None."""
+    record = find_record(path)
+    if record is None or record.get("metrics") is None:
+        return None
+    return {
+        "name": pathlib.Path(path).name,
+        "model": record["settings"].get("model"),
+        "parameters": record["parameters"],
+        "trained_on": record["dataset"].get("split"),
+        "epochs": record["settings"].get("epochs"),
+        "test_errors": record["metrics"]["test_errors"],
     }
 
 
@@ -237,12 +279,21 @@ def _facts(card):
     if soft:
         yield "teacher", soft["teacher"]["name"]
         yield "teacher's fingerprint", soft["teacher"]["fingerprint"]
+        for known in soft["teacher"].get("records", ()):
+            yield (
+                f"of {known['name']}",
+                f"{known['model']}, {known['parameters']:,} parameters, "
+                f"{known['epochs']} epochs on {known['trained_on']}, "
+                f"{known['test_errors']:,} test errors",
+            )
         yield "temperature", f"{soft['temperature']:g}"
         yield (
             "weight of the soft term",
             f"{soft['soft_weight']:g}, of the labels "
             f"{1 - soft['soft_weight']:g}",
         )
+        if soft.get("chosen"):
+            yield "how these were chosen", soft["chosen"]
     metrics = card["metrics"]
     yield (
         f"errors on all of {data['test_split']}",

@@ -140,8 +140,9 @@ class DistillConfig:
             raise ValueError(
                 "To choose among several temperatures or weights, a part of "
                 f"the training data is held out, and of {self.train_split!r} "
-                "it is not plain which. Give both: --train_split='train[:80%]' "
-                "--validation_split='train[80%:]'."
+                "it is not plain which. Give two that do not overlap, as "
+                "--train_split='train[:900]' "
+                "--validation_split='train[900:1000]'."
             )
         return (
             f"{self.train_split}[:90%]",

@@ -84,6 +84,7 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
         ],
     )
     data = JobData(config, storing.views_of(config.soft_targets))
+    _check_teachers(config, data)
     with run.begin(outputs.made_with(data)):
         trainer = ArmTrainer(config, data, run, strategy)
         trainer.check_models()
@@ -102,6 +103,18 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
         run.publish()
         trainer.report.close()
     return rows, sizes
+
+
+def _check_teachers(config, data):
+    """Raises if a teacher is known to have learnt the test split."""
+    for path in config.teacher:
+        seen = cards.trained_on(path, data.test.source)
+        if seen is not None:
+            raise ValueError(
+                f"{path} was trained on {seen!r}, as it says beside it, which "
+                f"shares examples with the test split {config.test_split!r}. "
+                "What its students learn of these would be counted there."
+            )
 
 
 def _write_results(config, data, run, trainer, rows):
@@ -147,10 +160,27 @@ def _write_record(config, data, run, trainer, rows):
         teacher={
             "name": _teacher_name(config),
             "fingerprint": trainer.teacher_fingerprint(config.first_seed),
+            "records": [
+                record
+                for record in map(cards.of_teacher, config.teacher)
+                if record
+            ],
         },
+        chosen=_how_chosen(config, data),
         views=data.describe_views(),
         temperature=arm.temperature,
         soft_weight=arm.soft_weight,
+    )
+
+
+def _how_chosen(config, data):
+    """How temperature and weight were chosen; None if there was no choice."""
+    count = len(config.temperature) * len(config.soft_weight)
+    if count == 1:
+        return None
+    seen = [cards.trained_on(p, data.validation.source) for p in config.teacher]
+    return f"of {count} pairs, by the fewest errors on {config.splits[1]}" + (
+        ", on which a teacher had been trained, too" if any(seen) else ""
     )
 
 

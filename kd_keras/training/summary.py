@@ -51,9 +51,10 @@ def summarise(rows, sizes):
     for name in (arms_lib.HARD, arms_lib.SMOOTHED):
         if name in by_arm:
             errors = [row["test_errors"] for row in by_arm[name]]
-            lines.append(
-                comparison.verdict(errors, distilled, num_examples, name)
-            )
+            lines += [
+                "",
+                comparison.verdict(errors, distilled, num_examples, name),
+            ]
     cells = cells_table(rows)
     return "\n".join([cells, "", *lines] if cells else lines)
 
@@ -78,9 +79,14 @@ def cells_table(rows):
         for arm, cell_rows in cells.items()
     ]
     header = ["temperature", "weight", "validation errors", "test errors", ""]
+    sums = [
+        sum(row["validation_errors"] for row in cell_rows)
+        for cell_rows in cells.values()
+    ]
+    tie = ", the first of equals" if sums.count(min(sums)) > 1 else ""
     return (
         comparison.format_table(header, table)
-        + f"\n\nChosen by the validation errors: {chosen.title}."
+        + f"\n\nChosen by the validation errors: {chosen.title}{tie}."
     )
 
 
