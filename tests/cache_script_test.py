@@ -96,6 +96,7 @@ class CacheScriptTest(tf.test.TestCase):
             )
         self.assertGreater(np.abs(seen[0] - seen[1]).max(), 0.5)
 
+    @pytest.mark.slow
     def test_mistakes(self):
         output = f"--output_dir={self.folder / 'nothing'}"
         for args, message in (

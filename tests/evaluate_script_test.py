@@ -99,23 +99,6 @@ class EvaluateTest(digits_runs.DigitsTestCase):
         self.assertEqual(len(found["student"]["latency"]), 2)
         config = json.loads((output_dir / "config.json").read_text())
         self.assertEqual(config["latency_batch_sizes"], [1, 7])
-        # Once more by its configuration; what is given wins.
-        said = processes.finish(
-            processes.start(
-                [
-                    "-m",
-                    "scripts.evaluate",
-                    "--config",
-                    f"{output_dir}/config.json",
-                    "--latency_batch_sizes=3",
-                    "--split=train[:100]",
-                ],
-                {},
-            )
-        )
-        self.assertIn("train[:100]", said)
-        self.assertIn("batch of 3", said)
-        self.assertNotIn("batch of 7", said)
 
     def test_mistakes(self):
         other = kd_keras.models.mlp((8, 8, 1), 7, (4,))

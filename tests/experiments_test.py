@@ -121,7 +121,7 @@ class MnistTableTest(digits_runs.DigitsTestCase):
             student=laboratory.Recipe(1, 64, 1e-2),
             narrow=laboratory.Recipe(1, 64, 1e-2),
         )
-        arms = ["teacher", "hard", "soft-hard-20", "logits", "4-hard", "4-3"]
+        arms = ["teacher", "hard", "logits", "4-3"]
         with mock.patch.object(mnist_table, "QUICK", small):
             for _ in range(2):
                 found = experiments.run_experiment(
@@ -139,7 +139,7 @@ class MnistTableTest(digits_runs.DigitsTestCase):
                     arms=["soft-30"],
                     models_dir=self.folder,
                 )
-        self.assertLen(found.tables[0].rows, 4)
+        self.assertLen(found.tables[0].rows, 3)
         unit = json.loads((path / "seed-0-hard.json").read_text())
         self.assertEqual(unit["test_examples"], 500)
         self.assertIn("keras", unit["versions"])

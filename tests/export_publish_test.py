@@ -9,6 +9,7 @@ import tempfile
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -186,6 +187,7 @@ class OtherProcessTest(parameterized.TestCase):
             eval(logits), self.student(x).numpy(), atol=1e-6
         )
 
+    @pytest.mark.slow
     def test_saved_model_cli(self):
         shown = self.saved_model_cli("show", "--dir", "student", "--all")
         self.assertIn("inputs['inputs'] tensor_info", shown)

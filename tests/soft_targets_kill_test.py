@@ -106,9 +106,6 @@ class KillTest(tf.test.TestCase):
         self.assertLen(ranges_kept, num_kills)
         print(f"ranges kept at the kills: {ranges_kept}")
 
-    def test_a_kill(self):
-        self.check(1)
-
     @pytest.mark.slow
     def test_many_kills(self):
         self.check(20)

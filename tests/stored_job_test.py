@@ -185,8 +185,6 @@ class StoredJobTest(digits_runs.DigitsTestCase):
         )
         with self.assertRaisesRegex(ValueError, "was trained on 'test.300:.'"):
             training.run_distillation(config, self.folder / "cheated")
-        config = dataclasses.replace(config, test_split="test[:300]")
-        training.run_distillation(config, self.folder / "not_cheated")
 
     def test_files_that_changed(self):
         """Broken work is not gone on with from other weights."""
