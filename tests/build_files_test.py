@@ -40,6 +40,7 @@ UNREAD_IMPORTS = {
     "tests/datasets_loading_test.py": "kd_keras.models",
     "tests/docs_test.py": "kd_keras.*",
     "tests/layering_test.py": "kd_keras",
+    "tests/mistakes_test.py": "scripts.*",
     "tests/readme_test.py": "kd_keras",
     "tests/runs_test.py": "kd_keras.runs",
 }

@@ -12,6 +12,7 @@ import tensorflow as tf
 import kd_keras
 from tests import digits_runs
 from tests import export_models
+from tests import mistakes
 from tests import sources
 
 PROGRAMS = (
@@ -68,7 +69,7 @@ class MistakesTest(digits_runs.DigitsTestCase):
         ]
         before = sorted(os.listdir(here))
         done = subprocess.run(
-            [sys.executable, "-m", "tests.mistakes"],
+            [sys.executable, "-m", mistakes.__name__],
             input=json.dumps([name, arguments]),
             cwd=sources.ROOT,
             env=export_models.environment(),
