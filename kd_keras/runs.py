@@ -121,7 +121,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self._is_chief:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock(stack)
+                stack.enter_context(hold(self.path))
                 self._check()
                 self._take_up(provenance or {})
             # Before this the others might see what will be cleared.
@@ -255,20 +255,6 @@ class Run:
         """The configuration of a run that was broken off, or None."""
         return _read_json(self.work / "config.json") or None
 
-    def _lock(self, stack):
-        # Beside the directory, which is removed and renamed.
-        file = stack.enter_context(
-            open(self.path.with_name(self.path.name + ".lock"), "w")
-        )
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FileExistsError(
-                f"Another process is at work on {self.path}. Wait for it, or "
-                "choose another output directory."
-            ) from None
-        stack.callback(os.remove, file.name)
-
     def _take_up(self, provenance):
         broken = self._broken_config()
         if broken is not None and not _difference(broken, self._config):
@@ -318,6 +304,31 @@ class Run:
 
     def _unit(self, unit):
         return _unit_file(self.work, unit)
+
+
+@contextlib.contextmanager
+def hold(path):
+    """Holds a directory for this process alone.
+
+    Args:
+        path: `pathlib.Path` of the directory, which may be removed and renamed
+            meanwhile: the lock is beside it.
+
+    Raises:
+        FileExistsError: If another process holds it.
+    """
+    with open(path.with_name(path.name + ".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FileExistsError(
+                f"Another process is at work on {path}. Wait for it, or choose "
+                "another output directory."
+            ) from None
+        try:
+            yield
+        finally:
+            os.remove(file.name)
 
 
 def write_unit(work, unit, result):

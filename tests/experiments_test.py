@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from kd_keras import datasets
 from kd_keras import experiments
 from kd_keras import reports
 from kd_keras.experiments import digit_nets
@@ -20,6 +21,7 @@ from kd_keras.experiments import omitted_class
 from kd_keras.experiments import two_classes
 from kd_keras.experiments import units
 from kd_keras.reports import experiment_plots
+from kd_keras.training import curves
 from tests import digits_runs
 
 
@@ -63,9 +65,9 @@ class UnitsTest(tf.test.TestCase):
 
 
 class LaboratoryTest(digits_runs.DigitsTestCase):
-    def laboratory(self, **kwargs):
+    def laboratory(self, scope=0, **kwargs):
         settings = laboratory.Settings(data_dir=self.data_dir, **kwargs)
-        return laboratory.Laboratory(settings, self.folder / "models")
+        return laboratory.Laboratory(settings, self.folder / "models", scope)
 
     def test_the_full_form_needs_mnist(self):
         with self.assertRaisesRegex(FileNotFoundError, "tfds.load.*--quick"):
@@ -95,7 +97,41 @@ class LaboratoryTest(digits_runs.DigitsTestCase):
             {layer.compute_dtype for layer in model.layers}, {"float32"}
         )
         self.assertLess(lab.test.errors(lab.test.logits(model)), 300)
-        self.assertEqual(list(lab.folder.glob("half*")), [])
+        self.assertEqual(list(lab.folder.rglob("half*")), [])
+
+    def test_what_was_broken_off_belongs_to_its_experiment(self):
+        """Another one of the same arm and seed begins anew."""
+        recipe = laboratory.Recipe(2, 64, 0.01)
+
+        def train(scope, **kwargs):
+            lab = self.laboratory(scope, quick=True)
+            return lab.fit(
+                "hard",
+                lambda: digit_nets.student(lab, (4,), 0),
+                recipe,
+                0,
+                **kwargs,
+            ).get_weights()
+
+        expected = train("first")
+        whole = curves.Curve.on_epoch_end
+
+        def breaks(callback, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+            whole(callback, epoch, logs)
+
+        with (
+            mock.patch.object(curves.Curve, "on_epoch_end", breaks),
+            self.assertRaises(KeyboardInterrupt),
+        ):
+            train(
+                "second",
+                transform=lambda d: datasets.drop_classes(d, [3]),
+            )
+        self.assertAllEqual(train("first")[0], expected[0])
+        lab = self.laboratory("second", quick=True)
+        self.assertLen(list(lab.folder.rglob("hard-0.npz")), 1)
 
     def test_digest(self):
         recipe = {"epochs": 3}

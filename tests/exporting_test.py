@@ -72,7 +72,7 @@ class ExportingTest(digits_runs.DigitsTestCase):
     def test_card(self):
         card = json.loads((self.folder / "served/card.json").read_text())
         self.assertEqual(card, json.loads(json.dumps(self.card)))
-        student = kd_keras.load_teacher(self.folder / "run/student.keras")
+        student = self.student()
         teacher = kd_keras.load_teacher(self.folder / "teacher.keras")
         fingerprint = kd_keras.soft_targets.fingerprints.fingerprint
         self.assertEqual(card["fingerprint"], fingerprint(student))
@@ -119,6 +119,9 @@ class ExportingTest(digits_runs.DigitsTestCase):
         ):
             self.assertIn(words, text)
 
+    def student(self):
+        return kd_keras.load_teacher(self.config.model)
+
     def test_any_size_is_said(self):
         self.assertNotIn("other size", cards.describe(self.card))
         self.assertIn(
@@ -147,8 +150,33 @@ class ExportingTest(digits_runs.DigitsTestCase):
         record = model.with_suffix(".json").read_text()
         (folder / "student.json").write_text(record)
         self.refused("is of another model", model=folder / "student.keras")
-        (folder / "student.json").write_text('{"colour": 1}')
-        self.refused("no record", model=folder / "student.keras")
+        # As Keras writes an architecture: that is no record.
+        (folder / "student.json").write_text(self.student().to_json())
+        config = dataclasses.replace(
+            self.config,
+            model=str(folder / "student.keras"),
+            format=("saved_model",),
+            data_dir=self.data_dir,
+        )
+        card = training.run_export(config, self.folder / "no_record")
+        self.assertIsNone(card["settings"])
+
+    def test_settings_that_are_no_paths(self):
+        """A name with a slash in it is not cut off."""
+        record = json.loads((self.folder / "run/student.json").read_text())
+        record["settings"]["dataset"] = "cifar10_corrupted/fog_1"
+        record["settings"]["soft_targets"] = "/home/me/targets"
+        folder = self.folder / "slash"
+        folder.mkdir()
+        for name, content in (
+            ("student.keras", pathlib.Path(self.config.model).read_bytes()),
+            ("student.json", json.dumps(record).encode()),
+        ):
+            (folder / name).write_bytes(content)
+        config = training.ExportConfig(model=str(folder / "student.keras"))
+        card = training.run_export(config, self.folder / "of_slash")
+        self.assertEqual(card["settings"]["dataset"], "cifar10_corrupted/fog_1")
+        self.assertEqual(card["settings"]["soft_targets"], "targets")
 
     def test_refusals(self):
         kd_keras.models.mlp((8, 8, 1), 7, (4,)).save(self.folder / "7.keras")

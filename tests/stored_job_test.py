@@ -176,6 +176,24 @@ class StoredJobTest(digits_runs.DigitsTestCase):
         self.assertEqual(known["test_errors"], row["test_errors"])
         self.assertEqual(known["trained_on"], "train[:1200]")
         self.assertEqual(known["model"], "mlp:8")
+        # A student that teaches is described by what it was.
+        again = dataclasses.replace(
+            self.config,
+            teacher=(str(self.folder / "of_known/student.keras"),),
+            student_epochs=2,
+        )
+        training.run_distillation(again, self.folder / "again")
+        record = cards.find_record(self.folder / "again/student.keras")
+        (known,) = record["distilled"]["teacher"]["records"]
+        self.assertEqual((known["model"], known["epochs"]), ("mlp:8", 1))
+        # A record that is left over from another model is not believed.
+        self.trained("teacher-0", seed=0)
+        other = self.folder / "known/teacher.keras"
+        before = other.read_bytes()
+        other.write_bytes((self.folder / "teacher-0.keras").read_bytes())
+        with self.assertRaisesRegex(ValueError, "is of another model"):
+            training.run_distillation(config, self.folder / "left_over")
+        other.write_bytes(before)
         small = dataclasses.replace(
             small, train_split="test[300:]", test_split="train"
         )

@@ -3,6 +3,21 @@
 import dataclasses
 
 
+def by_arm(results):
+    """Results of each arm, in the order of the seeds.
+
+    Args:
+        results: Dict of `(arm, seed)` to results.
+
+    Returns:
+        A dict of arms to lists.
+    """
+    found = {}
+    for (arm, _), result in results.items():
+        found.setdefault(arm, []).append(result)
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A table of a results page.

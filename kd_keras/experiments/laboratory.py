@@ -77,6 +77,8 @@ class Laboratory:
     Args:
         settings: As above.
         folder: Where models of all experiments are kept.
+        scope: What a training that was broken off belongs to, anything of
+            JSON: no other one goes on with it.
 
     Raises:
         FileNotFoundError: If the full form has no MNIST, with the line that
@@ -85,7 +87,7 @@ class Laboratory:
 
     validation = None
 
-    def __init__(self, settings, folder):
+    def __init__(self, settings, folder, scope):
         self.settings = settings
         self.epoch = callbacks.EpochCounter()
         name = dataset_name(settings)
@@ -102,6 +104,7 @@ class Laboratory:
         self.folder = pathlib.Path(folder) / digest(
             name, self.train.version, train
         )
+        self._broken_off = self.folder / f"broken-off-{digest(scope)}"
 
     @functools.cached_property
     def probe(self):
@@ -152,9 +155,9 @@ class Laboratory:
                 **order,
             )
         num_steps = recipe.epochs * len(batches)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._broken_off.mkdir(parents=True, exist_ok=True)
         files = {
-            name: self.folder / f"{unit}-{seed}.{suffix}"
+            name: self._broken_off / f"{unit}-{seed}.{suffix}"
             for name, suffix in (("state", "npz"), ("curve", "curve"))
         }
         with progress.Report(num_steps) as report:
@@ -192,7 +195,6 @@ class Laboratory:
         path = self.folder / f"{name}.keras"
         if not path.exists():
             model = make()
-            self.folder.mkdir(parents=True, exist_ok=True)
             aside = self.folder / f".{name}.partial.keras"
             model.save(aside)
             os.replace(aside, path)

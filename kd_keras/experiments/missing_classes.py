@@ -44,14 +44,24 @@ QUICK = Plan(
 )
 
 
-def run(arm, seed, lab, plan, kept, shifted):
+def plan(settings):
+    """The `Plan` of settings."""
+    return QUICK if settings.quick else Plan()
+
+
+def arms(settings):
+    """Names of the arms, in the order in which they are run."""
+    del settings
+    return tuple(ARMS)
+
+
+def run(arm, seed, lab, kept, shifted):
     """Trains a student on some classes, and shifts the logits of some.
 
     Args:
         arm: One of `ARMS`.
         seed: int.
         lab: `laboratory.Laboratory`.
-        plan: `Plan`.
         kept: Classes of the transfer set.
         shifted: Classes whose logits are shifted.
 
@@ -62,13 +72,14 @@ def run(arm, seed, lab, plan, kept, shifted):
         without their labels), and after the one that is best on the test split
         itself.
     """
+    of = plan(lab.settings)
     soft = dict(ARMS[arm])
     if soft:
-        soft["store"] = digit_nets.targets_of(lab, plan.teacher, seed)
+        soft["store"] = digit_nets.targets_of(lab, of.teacher, seed)
     student = lab.fit(
         arm,
-        lambda: digit_nets.student(lab, plan.student_units, seed),
-        plan.student,
+        lambda: digit_nets.student(lab, of.student_units, seed),
+        of.student,
         seed,
         transform=lambda dataset: datasets.keep_classes(dataset, kept),
         **soft,

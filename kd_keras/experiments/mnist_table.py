@@ -165,9 +165,10 @@ def find(results, settings):
     Returns:
         `findings.Findings`.
     """
-    errors = {}
-    for (arm, _), result in results.items():
-        errors.setdefault(arm, []).append(result["test_errors"])
+    errors = {
+        arm: [result["test_errors"] for result in found]
+        for arm, found in findings.by_arm(results).items()
+    }
     main = {arm: errors[arm] for arm in _SAYS if arm in errors}
     paper = {} if settings.quick else PAPER
     rows = [

@@ -6,34 +6,22 @@ set", 109, 14 of them on 3s. It gives neither the temperature nor whether
 labels were used.
 """
 
+import statistics
+
 from kd_keras import comparison
 from kd_keras.experiments import findings
 from kd_keras.experiments import missing_classes
 
 TITLE = "MNIST without 3s: what soft targets say of a class never seen"
 NUM_SEEDS = 5
+plan, arms = missing_classes.plan, missing_classes.arms
 _OMITTED = 3
-
-
-def plan(settings):
-    """The `missing_classes.Plan` of settings."""
-    if settings.quick:
-        return missing_classes.QUICK
-    return missing_classes.Plan()
-
-
-def arms(settings):
-    """Names of the arms, in the order in which they are run."""
-    del settings
-    return tuple(missing_classes.ARMS)
 
 
 def run(arm, seed, lab):
     """Trains one arm of one seed; see `missing_classes.run`."""
     kept = [c for c in range(lab.train.num_classes) if c != _OMITTED]
-    return missing_classes.run(
-        arm, seed, lab, plan(lab.settings), kept, [_OMITTED]
-    )
+    return missing_classes.run(arm, seed, lab, kept, [_OMITTED])
 
 
 def find(results, settings):
@@ -46,9 +34,7 @@ def find(results, settings):
     Returns:
         `findings.Findings`.
     """
-    by_arm = {}
-    for (arm, _), result in results.items():
-        by_arm.setdefault(arm, []).append(result)
+    by_arm = findings.by_arm(results)
     paper = {
         "plain": "206 (133 on 3s)",
         "best": "109 (14 on 3s), +3.5",
@@ -106,15 +92,12 @@ def _checks(by_arm):
             for result in by_arm.get(arm, ())
         ]
 
-    def mean(values):
-        return sum(values) / len(values)
-
     hard = share("hard", "plain")
     if hard:
         yield findings.Check(
             "labels alone: at least 99% of the 3s are missed",
             f"{comparison.interval(hard)}%",
-            mean(hard) >= 99,
+            statistics.fmean(hard) >= 99,
             is_certain=True,
         )
     soft = share("soft-20", "plain")
@@ -123,13 +106,13 @@ def _checks(by_arm):
     yield findings.Check(
         "soft targets: at most 30% of the 3s are missed",
         f"{comparison.interval(soft)}%",
-        mean(soft) <= 30,
+        statistics.fmean(soft) <= 30,
     )
     matched = share("soft-20", "matched")
     yield findings.Check(
         "after the shift without labels: at most 3.5%",
         f"{comparison.interval(matched)}%",
-        mean(matched) <= 3.5,
+        statistics.fmean(matched) <= 3.5,
     )
     shifts = [result["best"]["shift"] for result in by_arm["soft-20"]]
     yield findings.Check(
@@ -144,5 +127,5 @@ def _checks(by_arm):
     yield findings.Check(
         "without labels at most 15 errors more than the best shift",
         comparison.interval(apart),
-        mean(apart) <= 15,
+        statistics.fmean(apart) <= 15,
     )

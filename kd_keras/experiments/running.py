@@ -45,16 +45,18 @@ def run_experiment(
             f"There is no arm {', '.join(unknown)}. Accepted: some of "
             f"{', '.join(known)}."
         )
-    lab = laboratory.Laboratory(settings, models_dir)
+    name = experiment.__name__.rpartition(".")[2]
+    plan = dataclasses.asdict(experiment.plan(settings))
+    lab = laboratory.Laboratory(settings, models_dir, [name, plan])
     if seeds is None:
         seeds = range(1 if settings.quick else experiment.NUM_SEEDS)
     units = units_lib.Units(
         folder,
         {
-            "experiment": experiment.__name__.rpartition(".")[2],
+            "experiment": name,
             "dataset": [lab.train.name, lab.train.version, lab.train.split],
             "counted_on": lab.test.source.split,
-            "plan": dataclasses.asdict(experiment.plan(settings)),
+            "plan": plan,
         },
     )
     with units.begin():

@@ -4,32 +4,22 @@ Paper: 47.3% test errors; with the biases of 7 and 8 reduced by 7.6, which is
 the best on the test split, 13.2%.
 """
 
+import statistics
+
 from kd_keras import comparison
 from kd_keras.experiments import findings
 from kd_keras.experiments import missing_classes
 
 TITLE = "MNIST, 7s and 8s alone: ten classes learnt from two"
 NUM_SEEDS = 5
+plan, arms = missing_classes.plan, missing_classes.arms
 _KEPT = (7, 8)
 _PAPER = {"plain": 47.3, "best": 13.2}
 
 
-def plan(settings):
-    """The `missing_classes.Plan` of settings."""
-    if settings.quick:
-        return missing_classes.QUICK
-    return missing_classes.Plan()
-
-
-def arms(settings):
-    """Names of the arms, in the order in which they are run."""
-    del settings
-    return tuple(missing_classes.ARMS)
-
-
 def run(arm, seed, lab):
     """Trains one arm of one seed; see `missing_classes.run`."""
-    return missing_classes.run(arm, seed, lab, plan(lab.settings), _KEPT, _KEPT)
+    return missing_classes.run(arm, seed, lab, _KEPT, _KEPT)
 
 
 def find(results, settings):
@@ -43,11 +33,13 @@ def find(results, settings):
         `findings.Findings`.
     """
     percent, shifts = {}, {}
-    for (arm, _), result in results.items():
+    for arm, found in findings.by_arm(results).items():
         for name in ("plain", "matched", "best"):
-            share = 100 * result[name]["errors"] / result["test_examples"]
-            percent.setdefault((arm, name), []).append(share)
-            shifts.setdefault((arm, name), []).append(result[name]["shift"])
+            percent[arm, name] = [
+                100 * result[name]["errors"] / result["test_examples"]
+                for result in found
+            ]
+            shifts[arm, name] = [result[name]["shift"] for result in found]
     says = {
         "plain": "as it is",
         "matched": "prior matched, without labels",
@@ -91,9 +83,6 @@ def find(results, settings):
 
 
 def _checks(percent, shifts):
-    def mean(values):
-        return sum(values) / len(values)
-
     plain = percent.get(("soft-20", "plain"))
     if not plain:
         return
@@ -101,12 +90,12 @@ def _checks(percent, shifts):
     yield findings.Check(
         "soft targets: at most 50% errors",
         f"{comparison.interval(plain)}%",
-        mean(plain) <= 50,
+        statistics.fmean(plain) <= 50,
     )
     yield findings.Check(
         "after the shift without labels: at most 15%",
         f"{comparison.interval(matched)}%",
-        mean(matched) <= 15,
+        statistics.fmean(matched) <= 15,
     )
     best = percent["soft-20", "best"]
     gains = [before - after for before, after in zip(plain, best, strict=True)]
@@ -114,7 +103,7 @@ def _checks(percent, shifts):
         "the best shift takes at least 3 points, and is below 0 in all seeds",
         f"{comparison.interval(gains)} points; shifts "
         f"{comparison.interval(shifts['soft-20', 'best'], 2)}",
-        mean(gains) >= 3 and max(shifts["soft-20", "best"]) < 0,
+        statistics.fmean(gains) >= 3 and max(shifts["soft-20", "best"]) < 0,
     )
     hard = percent.get(("hard", "plain"))
     if hard:

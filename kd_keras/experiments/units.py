@@ -1,9 +1,7 @@
 """Results on disk: one file for each arm and seed, written when it is done."""
 
 import contextlib
-import fcntl
 import json
-import os
 import pathlib
 import re
 
@@ -64,20 +62,9 @@ class Units:
             FileExistsError: If another process is at work on it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder.with_name(f".{self.folder.name}.lock")
-        with open(lock, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FileExistsError(
-                    f"Another process is at work on {self.folder}. Wait for "
-                    "it, or choose another output directory."
-                ) from None
-            try:
-                runs.write_json(self.folder / _CONFIG, self._config)
-                yield self
-            finally:
-                os.remove(lock)
+        with runs.hold(self.folder):
+            runs.write_json(self.folder / _CONFIG, self._config)
+            yield self
 
     def result(self, arm, seed):
         """What came of a unit, a dict; None if it is not done."""

@@ -1,6 +1,7 @@
 """Whether what was written gives what the student in memory gives."""
 
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
@@ -124,8 +125,8 @@ def compare_on_images(student, served, images, accepted, what):
     in_memory(tf.constant(images[:1]))
     deviation, changed = 0.0, 0
     # One alone first: a batch size that is fixed shows only then.
-    starts = [0, *range(1, len(images), _BATCH_SIZE), len(images)]
-    for start, stop in zip(starts, [1, *starts[2:]], strict=False):
+    bounds = sorted({0, *range(1, len(images), _BATCH_SIZE), len(images)})
+    for start, stop in itertools.pairwise(bounds):
         batch = images[start:stop]
         expected = in_memory(tf.constant(batch))
         found = tf.convert_to_tensor(served(batch)["logits"])

@@ -159,14 +159,9 @@ def _as_its_builder_wants(builder, model, image):
     # All of them are affine. What becomes of black, and of each colour?
     colours = np.concatenate([np.zeros([1, 3]), np.eye(3)])
     # The public modules hold it too, but not for all builders.
-    found = (
-        inspect.getmodule(builder)
-        .preprocess_input(
-            np.float32(255 * colours).reshape(4, 1, 1, 3),
-            data_format="channels_last",
-        )
-        .reshape(4, 3)
-    )
+    prepare = inspect.getmodule(builder).preprocess_input
+    images = np.float32(255 * colours).reshape(4, 1, 1, 3)
+    found = prepare(images, data_format="channels_last").reshape(4, 3)
     offset, matrix = found[0], found[1:] - found[0]
     if not np.any(np.diag(matrix)[[0, 2]]):
         # Blue comes first.

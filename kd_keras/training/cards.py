@@ -10,12 +10,15 @@ import pathlib
 
 from kd_keras import comparison
 from kd_keras import runs
+from kd_keras import saved_teachers
 from kd_keras.soft_targets import fingerprints
 from kd_keras.soft_targets import manifest
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
 
 CARD = "card.json"
+# What every record has.
+_ALWAYS = {"dataset", "fingerprint", "image_size", "metrics", "settings"}
 # Files that a program writes beside others of the same model.
 _SAVED_AS = ("saved_model", "model.tflite", "model.onnx")
 
@@ -55,35 +58,50 @@ def write_record(
         # What a teacher that was given has nothing to do with.
         for name in ("teacher_model", "teacher_dropout", "teacher_epochs"):
             del settings[name]
-    runs.write_json(
-        model_file.with_suffix(".json"),
-        {
-            "fingerprint": fingerprints.fingerprint(model),
-            "parameters": classifiers.num_parameters(model),
-            "image_shape": train.image_shape,
-            "image_size": settings["image_size"],
-            "preprocessing": manifest.PREPROCESSING,
-            "class_names": train.class_names,
-            "dataset": {
-                "name": train.name,
-                "version": train.version,
-                "split": train.split,
-                "test_split": settings["test_split"],
-                "data_dir": settings["data_dir"],
-            },
-            "views": views,
-            "distilled": soft or None,
-            "seed": seed,
-            "metrics": metrics,
-            "over_seeds": [
-                {key: row[key] for key in ("seed", "test_errors")}
-                for row in over_seeds or [metrics]
-            ],
-            "program": program,
-            "settings": settings,
-            "versions": provenance.versions(),
-        },
-    )
+    record = new_record(model, train, settings["image_size"])
+    record["dataset"] |= {
+        "split": train.split,
+        "test_split": settings["test_split"],
+        "data_dir": settings["data_dir"],
+    }
+    record |= {
+        "views": views,
+        "distilled": soft or None,
+        "seed": seed,
+        "metrics": metrics,
+        "over_seeds": [
+            {key: row[key] for key in ("seed", "test_errors")}
+            for row in over_seeds or [metrics]
+        ],
+        "program": program,
+        "settings": settings,
+        "versions": provenance.versions(),
+    }
+    runs.write_json(model_file.with_suffix(".json"), record)
+
+
+def new_record(model, source, image_size):
+    """A record that says of a model what it shows, and nothing of its making.
+
+    Args:
+        model: The model.
+        source: `datasets.ImageDataset` that it fits.
+        image_size: To which the images of that were resized, or None.
+
+    Returns:
+        A dict.
+    """
+    unknown = ("views", "distilled", "seed", "metrics", "over_seeds")
+    return {
+        "fingerprint": fingerprints.fingerprint(model),
+        "parameters": classifiers.num_parameters(model),
+        "image_shape": source.image_shape,
+        "image_size": image_size,
+        "preprocessing": manifest.PREPROCESSING,
+        "class_names": source.class_names,
+        "dataset": {"name": source.name, "version": source.version},
+        **dict.fromkeys((*unknown, "program", "settings", "versions")),
+    }
 
 
 def find_record(path):
@@ -93,10 +111,8 @@ def find_record(path):
         path: Of a `.keras` file, or of what a program wrote besides.
 
     Returns:
-        A dict, or None.
-
-    Raises:
-        ValueError: If it is no record.
+        A dict, or None. A file of that name that is something else, such as
+        the architecture that Keras writes as JSON, is none.
     """
     path = pathlib.Path(path)
     places = [path.with_suffix(".json")]
@@ -107,13 +123,10 @@ def find_record(path):
         if place.is_file():
             try:
                 record = json.loads(place.read_text("utf-8"))
-                record["dataset"]["name"], record["fingerprint"]
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"{place} beside {path.name} is no record of a model. "
-                    "Move it away."
-                ) from None
-            return record
+            except ValueError:
+                continue
+            if isinstance(record, dict) and _ALWAYS <= record.keys():
+                return record
     return None
 
 
@@ -170,12 +183,15 @@ def of_teacher(path):
     record = find_record(path)
     if record is None or record.get("metrics") is None:
         return None
+    settings = record["settings"]
+    # It may have been a student before.
+    is_student = record["distilled"] is not None
     return {
         "name": pathlib.Path(path).name,
-        "model": record["settings"].get("model"),
+        "model": settings["student_model" if is_student else "model"],
         "parameters": record["parameters"],
-        "trained_on": record["dataset"].get("split"),
-        "epochs": record["settings"].get("epochs"),
+        "trained_on": record["dataset"]["split"],
+        "epochs": settings["student_epochs" if is_student else "epochs"],
         "test_errors": record["metrics"]["test_errors"],
     }
 
@@ -198,6 +214,20 @@ def check_record(record, model, path):
             f"is {record['fingerprint']}, and that of the file {found}. Move "
             "the record away, and the card will say nothing of its making."
         )
+
+
+def check_record_of(path):
+    """Raises if there is a record beside a `.keras` file, and of another model.
+
+    Args:
+        path: Of the file; of anything else nothing is checked.
+
+    Raises:
+        Errors of `kd_keras.load_teacher` and `check_record`.
+    """
+    record = find_record(path)
+    if record is not None and pathlib.Path(path).suffix == ".keras":
+        check_record(record, saved_teachers.load_teacher(path), path)
 
 
 def describe(card):

@@ -88,17 +88,18 @@ class JobData:
         return self._last[1]
 
     def _batches(self, seed, labelled_fraction, store):
-        def transform(dataset):
-            if labelled_fraction == 1.0:
-                return dataset
-            return datasets.hide_labels(
-                dataset, 1.0 - labelled_fraction, seed=seed
+        transform = None
+        if labelled_fraction < 1.0:
+            transform = functools.partial(
+                datasets.hide_labels,
+                fraction=1.0 - labelled_fraction,
+                seed=seed,
             )
-
         order = {"shuffle_seed": seed, "epoch": self.epoch.value}
         if store is None:
+            dataset = self.train.dataset
             return datasets.batches(
-                transform(self.train.dataset),
+                transform(dataset) if transform else dataset,
                 self._batch_size,
                 **order,
                 **self._views,

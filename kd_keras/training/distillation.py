@@ -108,6 +108,7 @@ def run_distillation(config, output_dir, *, overwrite=False, finish=None):
 def _check_teachers(config, data):
     """Raises if a teacher is known to have learnt the test split."""
     for path in config.teacher:
+        cards.check_record_of(path)
         seen = cards.trained_on(path, data.test.source)
         if seen is not None:
             raise ValueError(

@@ -11,8 +11,6 @@ from kd_keras import diagnostics
 from kd_keras import export
 from kd_keras import runs
 from kd_keras import saved_teachers
-from kd_keras.soft_targets import fingerprints
-from kd_keras.soft_targets import manifest
 from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
@@ -25,6 +23,16 @@ FORMATS = {
     "onnx": "model.onnx",
 }
 _CLASS_NAMES = "class_names.txt"
+# Settings of the programs that may be paths.
+_PATHS = {
+    "model",
+    "soft_targets",
+    "student_model",
+    "student_weights",
+    "teacher",
+    "teacher_model",
+    "weights",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,27 +200,11 @@ def _card(config, student, record, source, examples, files):
     )
     quality = diagnostics.quality(examples["label"], logits)
     if record is None:
-        record = {
-            "fingerprint": fingerprints.fingerprint(student),
-            "parameters": student.count_params(),
-            "image_shape": source.image_shape,
-            "image_size": config.image_size,
-            "preprocessing": manifest.PREPROCESSING,
-            "class_names": source.class_names,
-            "dataset": {"name": source.name, "version": source.version},
-            "views": None,
-            "distilled": None,
-            "seed": None,
-            "metrics": None,
-            "over_seeds": None,
-            "program": None,
-            "settings": None,
-            "versions": None,
-        }
+        record = cards.new_record(student, source, config.image_size)
     # Where its maker kept things is nobody else's matter.
     dataset = {k: v for k, v in record["dataset"].items() if k != "data_dir"}
     settings = record["settings"] and {
-        key: _without_folders(value)
+        key: _names(value) if key in _PATHS else value
         for key, value in record["settings"].items()
         if key != "data_dir"
     }
@@ -236,7 +228,8 @@ def _card(config, student, record, source, examples, files):
     }
 
 
-def _without_folders(value):
-    if isinstance(value, list):
-        return [_without_folders(part) for part in value]
-    return pathlib.Path(value).name if isinstance(value, str) else value
+def _names(paths):
+    """Paths without the folders that hold them."""
+    if isinstance(paths, list):
+        return [_names(path) for path in paths]
+    return paths and pathlib.Path(paths).name
