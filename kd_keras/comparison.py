@@ -63,6 +63,53 @@ def paired_difference(first, second, confidence=0.95):
     return mean, mean - reach, mean + reach
 
 
+def ratio_of_means(numerators, denominators, confidence=0.95):
+    """Ratio of two means over paired seeds, with Fieller's interval.
+
+    It holds the ratios `r` for which the mean of `numerators - r *
+    denominators` cannot be told from 0 by a paired t test.
+
+    Args:
+        numerators: One number per seed.
+        denominators: One number per seed, in the same order.
+        confidence: Probability that the interval covers the ratio. Defaults
+            to `0.95`.
+
+    Returns:
+        A tuple of three floats: ratio, lower and upper bound. The bounds are
+        minus and plus infinity with a single seed, or if the mean of the
+        denominators cannot be told from 0.
+
+    Raises:
+        ValueError: If the numbers of seeds differ.
+
+    Example:
+
+    >>> ratio_of_means([5.0, 7.0, 9.0], [10.0, 15.0, 17.0])
+    (0.5, 0.3549, 0.5918)
+    """
+    if len(numerators) != len(denominators) or not numerators:
+        raise ValueError(
+            "A ratio of paired means needs the same seeds, at least one. "
+            f"Received: {len(numerators)} and {len(denominators)} values."
+        )
+    pairs = np.array([numerators, denominators], np.float64)
+    top, bottom = pairs.mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(top / bottom)
+    count = pairs.shape[1]
+    if count == 1:
+        return ratio, -math.inf, math.inf
+    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) ** 2 / count
+    (var_top, both), (_, var_bottom) = reach * np.cov(pairs)
+    # The bounds solve a r**2 - 2 b r + c = 0.
+    a, b, c = bottom**2 - var_bottom, top * bottom - both, top**2 - var_top
+    if a <= 0:
+        return ratio, -math.inf, math.inf
+    width = math.sqrt(max(b**2 - a * c, 0.0))
+    return ratio, float((b - width) / a), float((b + width) / a)
+
+
 def interval(values, digits=1):
     """Mean of values over the seeds, with its t interval, as text.
 

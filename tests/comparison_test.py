@@ -31,6 +31,22 @@ class ComparisonTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "5 and 1 values"):
             comparison.paired_difference(first, [1])
 
+    def test_ratio_of_means(self):
+        """At the bounds a paired t test just tells nothing from 0."""
+        top, bottom = [50, 61, 42, 58], [70, 80, 66, 74]
+        ratio, low, high = comparison.ratio_of_means(top, bottom)
+        self.assertAllClose(ratio, 211 / 290)
+        self.assertLess(low, ratio)
+        self.assertLess(ratio, high)
+        for bound in (low, high):
+            test = stats.ttest_rel(top, [bound * value for value in bottom])
+            self.assertAllClose(test.pvalue, 0.05)
+        for uncertain in (([1], [2]), ([1, 2, 3], [1, -1, 0.5])):
+            bounds = comparison.ratio_of_means(*uncertain)[1:]
+            self.assertEqual(bounds, (-math.inf, math.inf))
+        with self.assertRaisesRegex(ValueError, "1 and 2 values"):
+            comparison.ratio_of_means([1], [1, 2])
+
     def test_verdict(self):
         better = comparison.verdict([30, 31, 32], [20, 22, 21], 500, "chance")
         self.assertRegex(better, "^Better than chance: ")

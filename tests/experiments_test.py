@@ -133,6 +133,22 @@ class LaboratoryTest(digits_runs.DigitsTestCase):
         lab = self.laboratory("second", quick=True)
         self.assertLen(list(lab.folder.rglob("hard-0.npz")), 1)
 
+    def test_mean_over_views(self):
+        """Shifting by hand gives the same."""
+        lab = self.laboratory(quick=True)
+        teacher = digit_nets.student(lab, (8,), 3)
+        images = np.random.RandomState(1).rand(4, 8, 8, 1).astype(np.float32)
+        padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        by_hand = [
+            teacher.predict_on_batch(padded[:, y : y + 8, x : x + 8])
+            for y in range(3)
+            for x in range(3)
+        ]
+        mean = digit_nets.mean_over_views(teacher, 1)
+        self.assertAllClose(
+            mean.predict_on_batch(images), np.mean(by_hand, axis=0), 1e-5, 1e-5
+        )
+
     def test_digest(self):
         recipe = {"epochs": 3}
         self.assertEqual(
@@ -190,6 +206,7 @@ class MnistTableTest(digits_runs.DigitsTestCase):
             "teacher": (70, 72, 74),
             "hard": (140, 150, 145),
             "soft-hard-20": (80, 82, 85),
+            "views-20": (73, 74, 75),
             "jittered-20": (70, 71, 72),
         }
         errors |= {f"30-{t}": (310, 320) for t in (1, 8, 20, 100)}
@@ -205,7 +222,19 @@ class MnistTableTest(digits_runs.DigitsTestCase):
         holds = {check.claim: check.holds for check in found.checks}
         self.assertEqual(
             list(holds.values()),
-            [True, True, True, True, True, True, False, False, True, False],
+            [
+                True,
+                True,
+                True,
+                True,
+                True,
+                True,
+                False,
+                True,
+                False,
+                True,
+                False,
+            ],
         )
         share = next(c for c in found.checks if "at least 0.8" in c.claim)
         expected = (145 - np.mean([80, 82, 85])) / (145 - 72)

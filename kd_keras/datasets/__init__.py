@@ -12,6 +12,7 @@ before.
 
 from kd_keras.datasets.augmentation import random_shift
 from kd_keras.datasets.batching import batches
+from kd_keras.datasets.counts import with_label_counts
 from kd_keras.datasets.loading import ImageDataset
 from kd_keras.datasets.loading import load
 from kd_keras.datasets.transfer import NO_LABEL
@@ -34,4 +35,5 @@ __all__ = [
     "resize",
     "take_fraction",
     "to_float",
+    "with_label_counts",
 ]

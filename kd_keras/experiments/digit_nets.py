@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import keras
+
 from kd_keras import datasets
 from kd_keras import models
 from kd_keras.experiments import laboratory
@@ -36,6 +38,9 @@ class TeacherPlan:
         240, 512, 2e-3, "mixed_bfloat16"
     )
 
+
+# How students of two layers of 800 units are trained, with whatever targets.
+STUDENT = laboratory.Recipe(60, 512, 2e-3, "mixed_bfloat16")
 
 QUICK_TEACHER = TeacherPlan(
     units=(200, 200),
@@ -81,19 +86,51 @@ def teacher_of(lab, plan, seed):
     )
 
 
-def targets_of(lab, plan, seed):
+def targets_of(lab, plan, seed, max_shift=0):
     """The soft targets of the teacher of a seed, stored if they are not.
 
     Args:
         lab: `laboratory.Laboratory`.
         plan: `TeacherPlan`.
         seed: int.
+        max_shift: If not 0, of `mean_over_views` instead. Defaults to 0.
 
     Returns:
         `soft_targets.SoftTargets`.
     """
     teacher = teacher_of(lab, plan, seed)
-    return lab.store(f"{_name(plan)}-{seed}-targets", teacher)
+    name = f"{_name(plan)}-{seed}-targets"
+    if max_shift:
+        teacher = mean_over_views(teacher, max_shift)
+        name += f"-shifted-{max_shift}"
+    return lab.store(name, teacher)
+
+
+def mean_over_views(teacher, max_shift):
+    """A teacher that looks at all shifts of an image and gives their mean.
+
+    Args:
+        teacher: `keras.Model` from images to logits.
+        max_shift: Pixels by which images are shifted at most, in both
+            directions, with zeros moving in.
+
+    Returns:
+        `keras.Model`: the mean of the logits, which is the geometric mean of
+        the distributions at every temperature.
+    """
+    image = keras.Input(teacher.input_shape[1:])
+    padded = keras.layers.ZeroPadding2D(max_shift)(image)
+    both = 2 * max_shift
+    logits = [
+        teacher(
+            keras.layers.Cropping2D(
+                ((down, both - down), (right, both - right))
+            )(padded)
+        )
+        for down in range(both + 1)
+        for right in range(both + 1)
+    ]
+    return keras.Model(image, keras.layers.Average()(logits))
 
 
 def student(lab, units, seed):

@@ -1,21 +1,82 @@
 """What an experiment found, as data: tables, plots, and claims compared."""
 
 import dataclasses
+import math
+
+from kd_keras import comparison
 
 
-def by_arm(results):
+def by_arm(results, arms):
     """Results of each arm, in the order of the seeds.
 
     Args:
         results: Dict of `(arm, seed)` to results.
+        arms: Names of the arms in the order in which they are to be shown.
 
     Returns:
-        A dict of arms to lists.
+        A dict of arms to lists; those without a result are left out.
     """
-    found = {}
+    found = {arm: [] for arm in arms}
     for (arm, _), result in results.items():
-        found.setdefault(arm, []).append(result)
-    return found
+        found[arm].append(result)
+    return {arm: of_arm for arm, of_arm in found.items() if of_arm}
+
+
+def paired(results, *arms):
+    """Results of several arms for the seeds that all of them have.
+
+    Args:
+        results: Dict of `(arm, seed)` to results.
+        *arms: Names of the arms.
+
+    Returns:
+        A list for each arm, of the same length, empty if no seed has all.
+    """
+    seeds = [
+        seed
+        for arm, seed in results
+        if arm == arms[0] and all((one, seed) in results for one in arms)
+    ]
+    return [[results[arm, seed] for seed in seeds] for arm in arms]
+
+
+def recovered(baseline, distilled, reference):
+    """Share of a gap in errors that distillation closes.
+
+    Args:
+        baseline: Errors without it, one number for each seed.
+        distilled: Errors with it, of the same seeds.
+        reference: Errors of what it is to reach, of the same seeds.
+
+    Returns:
+        A tuple of the share of the means, 0 at the baseline and 1 at the
+        reference, and of a text with its 95% interval.
+    """
+    share, low, high = comparison.ratio_of_means(
+        [one - other for one, other in zip(baseline, distilled, strict=True)],
+        [one - other for one, other in zip(baseline, reference, strict=True)],
+    )
+    text = f"{share:.2f}"
+    if math.isfinite(low):
+        text += f" ({low:.2f} to {high:.2f})"
+    return share, text
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """A line of the page of all results.
+
+    Attributes:
+        what: What was measured.
+        paper: What the paper says of it, as text.
+        ours: What came out, with its 95% interval, as text.
+        seeds: How many paired seeds there are.
+    """
+
+    what: str
+    paper: str
+    ours: str
+    seeds: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +170,10 @@ class Findings:
         tables: Tuple of `Table`.
         plots: Tuple of `Dots` and `Lines`.
         checks: Tuple of `Check`.
+        headlines: Tuple of `Headline`: what to say of it in a few lines.
     """
 
     tables: tuple[Table, ...]
     plots: tuple[Dots | Lines, ...]
     checks: tuple[Check, ...]
+    headlines: tuple[Headline, ...] = ()

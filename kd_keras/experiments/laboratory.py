@@ -15,6 +15,7 @@ from kd_keras import callbacks
 from kd_keras import datasets
 from kd_keras import progress
 from kd_keras import soft_targets
+from kd_keras.training import curves
 from kd_keras.training import data as data_lib
 from kd_keras.training import fitting
 
@@ -62,6 +63,14 @@ class Recipe:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Watched:
+    """The data that `fitting.Fitter` asks for."""
+
+    epoch: tf.Variable
+    validation: data_lib.Examples | None
+
+
 class Laboratory:
     """The data of an experiment on digits, and how models are trained on it.
 
@@ -71,7 +80,6 @@ class Laboratory:
             results; what is there is used again.
         train: `datasets.ImageDataset` of the training examples.
         test: `data.Examples` to count errors on.
-        validation: None, as `fitting.Fitter` takes it.
         epoch: `callbacks.EpochCounter`.
 
     Args:
@@ -84,8 +92,6 @@ class Laboratory:
         FileNotFoundError: If the full form has no MNIST, with the line that
             prepares it.
     """
-
-    validation = None
 
     def __init__(self, settings, folder, scope):
         self.settings = settings
@@ -121,6 +127,7 @@ class Laboratory:
         store=None,
         transform=None,
         augment=None,
+        curve=None,
         **soft,
     ):
         """Trains one model.
@@ -135,6 +142,9 @@ class Laboratory:
             transform: Function of the data set to one of the same elements,
                 as `SoftTargets.batches` takes it. Defaults to None.
             augment: As `datasets.batches` takes it. Defaults to None.
+            curve: List that gets the logs of each epoch, a dict each; then
+                `test` is looked at along the way, 20 times, and nothing is
+                chosen by that. Defaults to None.
             **soft: As of `fitting.Fitter.fit`.
 
         Returns:
@@ -163,7 +173,7 @@ class Laboratory:
         with progress.Report(num_steps) as report:
             report.start(f"seed {seed}: {unit}")
             fitter = fitting.Fitter(
-                self,
+                _Watched(self.epoch, None if curve is None else self.test),
                 tf.distribute.get_strategy(),
                 report,
                 lambda: recipe.optimizer(num_steps),
@@ -175,6 +185,8 @@ class Laboratory:
                 **files,
                 **soft,
             )
+        if curve is not None:
+            curve += curves.read(files["curve"])
         for file in files.values():
             file.unlink(missing_ok=True)
         # In whatever precision it was trained, it is measured in float32.
@@ -195,6 +207,7 @@ class Laboratory:
         path = self.folder / f"{name}.keras"
         if not path.exists():
             model = make()
+            self.folder.mkdir(parents=True, exist_ok=True)
             aside = self.folder / f".{name}.partial.keras"
             model.save(aside)
             os.replace(aside, path)

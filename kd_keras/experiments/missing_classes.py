@@ -34,7 +34,7 @@ class Plan:
 
     teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
     student_units: tuple[int, ...] = (800, 800)
-    student: laboratory.Recipe = laboratory.Recipe(60, 128, 1e-3)
+    student: laboratory.Recipe = digit_nets.STUDENT
 
 
 QUICK = Plan(

@@ -34,7 +34,7 @@ def find(results, settings):
     Returns:
         `findings.Findings`.
     """
-    by_arm = findings.by_arm(results)
+    by_arm = findings.by_arm(results, arms(settings))
     paper = {
         "plain": "206 (133 on 3s)",
         "best": "109 (14 on 3s), +3.5",
@@ -81,7 +81,27 @@ def find(results, settings):
         if settings.quick
         else {f"{missing_classes.SAYS['soft-20']}, as it is": 100 * 133 / 1010},
     )
-    return findings.Findings((table,), (dots,), tuple(_checks(by_arm)))
+    return findings.Findings(
+        (table,), (dots,), tuple(_checks(by_arm)), tuple(_headlines(by_arm))
+    )
+
+
+def _headlines(by_arm):
+    for name, says, paper in (
+        ("plain", "as it is", "133"),
+        ("matched", "after the shift that matches the prior", "-"),
+        ("best", "after the shift that is best on the test split", "14"),
+    ):
+        found = by_arm.get("soft-20", ())
+        if found:
+            yield findings.Headline(
+                f"test 3s missed of 1,010, none seen: {says}",
+                paper,
+                comparison.interval(
+                    [result[name]["unseen_errors"] for result in found]
+                ),
+                len(found),
+            )
 
 
 def _checks(by_arm):

@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
 from kd_keras.experiments import units as units_lib
 from kd_keras.training import provenance
@@ -76,7 +77,57 @@ def run_experiment(
                             **_made_with(),
                         },
                     )
-    found = experiment.find(units.results(), settings)
+    return _find(experiment, units.results(), settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What there is of an experiment on disk.
+
+    Attributes:
+        found: `findings.Findings` of the full form.
+        seconds: What its units took, teachers included that were not kept
+            from another experiment.
+        machine: On what, as text; several in order of their names.
+        versions: Dict of packages to versions, of the first unit.
+    """
+
+    found: findings.Findings
+    seconds: float
+    machine: str
+    versions: dict[str, str]
+
+
+def read_done(experiment, folder):
+    """Reads what a full run has done, without any data set.
+
+    Args:
+        experiment: Its module, one of `EXPERIMENTS`.
+        folder: Directory of the results.
+
+    Returns:
+        `Done`, or None if nothing is.
+
+    Raises:
+        ValueError: If the results are of another plan than that of a full run.
+    """
+    results = units_lib.read(folder)
+    if not results:
+        return None
+    units_lib.check_plan(
+        folder, dataclasses.asdict(experiment.plan(laboratory.Settings()))
+    )
+    each = list(results.values())
+    return Done(
+        _find(experiment, results, laboratory.Settings()),
+        sum(result["seconds"] for result in each),
+        ", ".join(sorted({result["machine"] for result in each})),
+        each[0]["versions"],
+    )
+
+
+def _find(experiment, results, settings):
+    found = experiment.find(results, settings)
     if settings.quick:
         # The others are of the full form.
         certain = tuple(check for check in found.checks if check.is_certain)

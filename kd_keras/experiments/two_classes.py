@@ -33,7 +33,7 @@ def find(results, settings):
         `findings.Findings`.
     """
     percent, shifts = {}, {}
-    for arm, found in findings.by_arm(results).items():
+    for arm, found in findings.by_arm(results, arms(settings)).items():
         for name in ("plain", "matched", "best"):
             percent[arm, name] = [
                 100 * result[name]["errors"] / result["test_examples"]
@@ -79,7 +79,28 @@ def find(results, settings):
             if (arm, name) in percent
         },
     )
-    return findings.Findings((table,), (dots,), tuple(_checks(percent, shifts)))
+    return findings.Findings(
+        (table,),
+        (dots,),
+        tuple(_checks(percent, shifts)),
+        tuple(_headlines(percent)),
+    )
+
+
+def _headlines(percent):
+    for name, says in (
+        ("plain", "as it is"),
+        ("matched", "after the shift that matches the prior"),
+        ("best", "after the shift that is best on the test split"),
+    ):
+        values = percent.get(("soft-20", name))
+        if values:
+            yield findings.Headline(
+                f"errors on ten classes, 7s and 8s seen, %: {says}",
+                str(_PAPER.get(name, "-")),
+                comparison.interval(values),
+                len(values),
+            )
 
 
 def _checks(percent, shifts):

@@ -31,22 +31,8 @@ class Units:
     def __init__(self, folder, config):
         self.folder = pathlib.Path(folder)
         config = json.loads(json.dumps(config))
-        path = self.folder / _CONFIG
-        if path.exists():
-            found = json.loads(path.read_text("utf-8"))
-            different = [
-                name
-                for name in {**found, **config}
-                if found.get(name) != config.get(name)
-            ]
-            if different:
-                name = different[0]
-                raise ValueError(
-                    f"{self.folder} holds results of another configuration: "
-                    f"`{name}` is {json.dumps(found.get(name))} there, and "
-                    f"{json.dumps(config.get(name))} here. Choose another "
-                    "output directory."
-                )
+        if (self.folder / _CONFIG).exists():
+            _check(self.folder, config)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise ValueError(
                 f"{self.folder} holds something else than results of an "
@@ -78,13 +64,46 @@ class Units:
         runs.write_json(self._path(arm, seed), result)
 
     def results(self):
-        """All that is done, a dict of `(arm, seed)` to dicts, by seed."""
-        found = {}
-        for path in self.folder.glob("seed-*.json"):
-            if match := _UNIT.fullmatch(path.name):
-                key = match[2], int(match[1])
-                found[key] = json.loads(path.read_text("utf-8"))
-        return dict(sorted(found.items(), key=lambda item: item[0][::-1]))
+        """All that is done, as `read` gives it."""
+        return read(self.folder)
 
     def _path(self, arm, seed):
         return self.folder / f"seed-{seed}-{arm}.json"
+
+
+def check_plan(folder, plan):
+    """Raises a ValueError if a directory holds results of another plan.
+
+    Args:
+        folder: The directory of results.
+        plan: What is trained, and how, anything of JSON.
+    """
+    _check(pathlib.Path(folder), {"plan": json.loads(json.dumps(plan))})
+
+
+def _check(folder, config):
+    found = json.loads((folder / _CONFIG).read_text("utf-8"))
+    for name, value in config.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"{folder} holds results of another configuration: `{name}` "
+                f"is {json.dumps(found.get(name))} there, and "
+                f"{json.dumps(value)} here. Choose another directory."
+            )
+
+
+def read(folder):
+    """What is done in a directory of results.
+
+    Args:
+        folder: The directory.
+
+    Returns:
+        A dict of `(arm, seed)` to dicts, by seed.
+    """
+    found = {}
+    for path in pathlib.Path(folder).glob("seed-*.json"):
+        if match := _UNIT.fullmatch(path.name):
+            key = match[2], int(match[1])
+            found[key] = json.loads(path.read_text("utf-8"))
+    return dict(sorted(found.items(), key=lambda item: item[0][::-1]))

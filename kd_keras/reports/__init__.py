@@ -1,11 +1,17 @@
 """Results as pages to read: Markdown with plots beside it."""
 
 from kd_keras.reports.distillation import write_distillation_report
+from kd_keras.reports.experiment import command_of_experiment
+from kd_keras.reports.experiment import headline_table
 from kd_keras.reports.experiment import write_experiment_report
+from kd_keras.reports.experiment import write_results_page
 from kd_keras.reports.teacher import write_teacher_report
 
 __all__ = [
+    "command_of_experiment",
+    "headline_table",
     "write_distillation_report",
     "write_experiment_report",
+    "write_results_page",
     "write_teacher_report",
 ]

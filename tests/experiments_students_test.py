@@ -1,0 +1,186 @@
+"""Few examples, an ensemble, annotators: their pieces, and given numbers."""
+
+import json
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import experiments
+from kd_keras.experiments import digit_nets
+from kd_keras.experiments import ensemble
+from kd_keras.experiments import few_examples
+from kd_keras.experiments import findings
+from kd_keras.experiments import laboratory
+from kd_keras.experiments import soft_labels_from_counts as counts_lib
+from tests import digits_runs
+
+_SHORT = laboratory.Recipe(2, 64, 1e-2)
+_TEACHER = digit_nets.TeacherPlan(
+    units=(16,), dropout=0.0, input_dropout=0.0, max_shift=1, recipe=_SHORT
+)
+
+
+class QuickTest(digits_runs.DigitsTestCase):
+    def results(self, experiment, small, arms):
+        """Runs a small plan; the findings and the units."""
+        path = self.folder / experiment.__name__
+        with mock.patch.object(experiment, "QUICK", small):
+            found = experiments.run_experiment(
+                experiment,
+                experiments.Settings(quick=True, data_dir=self.data_dir),
+                path,
+                arms=arms,
+                models_dir=self.folder / "models",
+            )
+        units = {
+            arm: json.loads((path / f"seed-0-{arm}.json").read_text())
+            for arm in arms
+        }
+        return found, units
+
+    def test_few_examples(self):
+        small = few_examples.Plan(
+            teacher=_TEACHER, units=(8,), full=_SHORT, few=_SHORT, share=0.1
+        )
+        _, units = self.results(few_examples, small, ["full", "soft-20"])
+        self.assertEqual(units["full"]["train_examples"], 1297)
+        self.assertEqual(units["soft-20"]["train_examples"], 130)
+        for unit in units.values():
+            self.assertEqual(list(unit["along_the_way"]), ["1", "2"])
+            # Validation along the way counts what is counted at the end.
+            self.assertEqual(unit["along_the_way"]["2"], unit["test_errors"])
+
+    def test_ensemble(self):
+        small = ensemble.Plan(members=2, units=(8,), recipe=_SHORT)
+        _, units = self.results(ensemble, small, ["ensemble", "distilled-2"])
+        self.assertLen(units["ensemble"]["member_errors"], 2)
+        models = list((self.folder / "models").rglob("member-*.keras"))
+        self.assertLen(models, 2)
+        self.assertEqual(units["distilled-2"]["test_examples"], 500)
+
+    def test_annotators(self):
+        small = counts_lib.Plan(
+            annotator=_SHORT, num_annotators=(1, 3), units=(8,), student=_SHORT
+        )
+        found, units = self.results(
+            counts_lib, small, ["true", "one-1", "majority-3", "shares-3"]
+        )
+        self.assertEqual(units["true"]["wrong_targets"], 0.0)
+        self.assertAllClose(units["one-1"]["wrong_targets"], 0.2, 0, 0.03)
+        self.assertLess(
+            units["majority-3"]["wrong_targets"],
+            units["one-1"]["wrong_targets"],
+        )
+        (check,) = found.checks
+        self.assertIn("fewer nats", check.claim)
+
+
+class AnnotatorsTest(tf.test.TestCase):
+    def test_what_is_said_follows_the_distribution(self):
+        probs = np.array([[0.5, 0.3, 0.2], [0.0, 0.9, 0.1]])
+        shares = counts_lib.said(np.tile(probs, (20000, 1)), 3, seed=1)
+        self.assertAllEqual(np.unique(shares.sum(axis=1)), [3])
+        for row in range(2):
+            self.assertAllClose(
+                shares[row::2].mean(axis=0) / 3, probs[row], 0, 0.01
+            )
+        self.assertEqual(shares[1::2, 0].sum(), 0)
+        # The first of more annotators say the same as fewer do.
+        fewer = counts_lib.said(np.tile(probs, (20000, 1)), 2, seed=1)
+        self.assertTrue((shares - fewer >= 0).all())
+
+    def test_majority(self):
+        counts = np.tile([[3, 1, 1], [2, 0, 2]], (1000, 1))
+        chosen = counts_lib.majority(counts, seed=0)
+        self.assertAllEqual(chosen[0::2], np.tile([1.0, 0, 0], (1000, 1)))
+        self.assertAllClose(chosen[1::2].mean(axis=0), [0.5, 0.0, 0.5], 0, 0.06)
+
+    def test_temperature_of_mistakes(self):
+        logits = np.log([[0.9, 0.1], [0.2, 0.8]]).astype(np.float32)
+        self.assertAllClose(
+            counts_lib.temperature_of_mistakes(logits, [0, 1], 0.15), 1.0, 1e-3
+        )
+        with self.assertRaisesRegex(ValueError, "60% of the labels"):
+            counts_lib.temperature_of_mistakes(logits, [0, 1], 0.6)
+
+
+class FindingsTest(tf.test.TestCase):
+    def test_few_examples(self):
+        def unit(errors, best, train_errors):
+            return {
+                "test_examples": 10_000,
+                "test_errors": errors,
+                "test_accuracy": 1 - errors / 10_000,
+                "train_examples": 1800,
+                "train_errors": train_errors,
+                "along_the_way": {"5": best, "10": errors},
+            }
+
+        results = {}
+        for seed in range(3):
+            results["full", seed] = unit(140 + seed, 140, 0)
+            results["hard", seed] = unit(740 + seed, 700, 0)
+            results["soft-20", seed] = unit(430 + 2 * seed, 420, 18)
+        found = few_examples.find(results, experiments.Settings())
+        self.assertEqual([c.holds for c in found.checks], [True] * 4)
+        share = found.headlines[-1]
+        self.assertRegex(share.ours, r"^0\.52 \(0\.51 to 0\.52\)$")
+        self.assertIn("3.09 points", found.checks[0].measured)
+        self.assertIn("0.12", found.checks[1].measured)
+        self.assertEqual(found.headlines[1].ours.split()[0], "92.59")
+        results["soft-20", 0] = unit(740, 400, 0)
+        found = few_examples.find(results, experiments.Settings())
+        self.assertEqual(
+            [c.holds for c in found.checks], [False, False, True, False]
+        )
+
+    def test_ensemble(self):
+        results = {}
+        for seed in range(3):
+            results["ensemble", seed] = {
+                "test_errors": 100 + seed,
+                "member_errors": [140, 138 + 2 * seed],
+            }
+            results["distilled-2", seed] = {"test_errors": 105 + 2 * seed}
+        found = ensemble.find(results, experiments.Settings())
+        self.assertEqual([c.holds for c in found.checks], [True, True])
+        # 140 in the mean; 107 and 101 for the others.
+        self.assertIn("33.0 fewer", found.checks[0].measured)
+        self.assertIn(f"{33 / 39:.2f} (", found.checks[1].measured)
+
+    def test_annotators(self):
+        def unit(divergence, errors):
+            return {
+                "wrong_targets": 0.2,
+                "test_errors": errors,
+                "negative_log_likelihood": 0.5,
+                "divergence_from_annotators": divergence,
+            }
+
+        results = {}
+        for seed in range(3):
+            results["one-1", seed] = unit(0.05 + seed / 1000, 200 + seed)
+            results["majority-10", seed] = unit(0.2 + seed / 500, 150)
+            results["shares-10", seed] = unit(0.02, 150 + seed)
+        found = counts_lib.find(results, experiments.Settings())
+        self.assertEqual(
+            [c.holds for c in found.checks], [True, True, True, False]
+        )
+        lines = found.plots[0].lines
+        self.assertEqual(
+            {name: list(points) for name, points in lines.items()},
+            {
+                "the class most of them say": [1, 10],
+                "the shares of what they say": [1, 10],
+            },
+        )
+
+    def test_paired(self):
+        results = {("a", 0): 1, ("b", 1): 5, ("a", 1): 2, ("b", 2): 6}
+        self.assertEqual(findings.paired(results, "a", "b"), [[2], [5]])
+        self.assertEqual(findings.paired(results, "a", "c"), [[], []])
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,94 @@
+"""The page of all results: from files, beside what was committed."""
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+
+import tensorflow as tf
+from absl.testing import flagsaver
+
+from kd_keras import experiments
+from kd_keras import reports
+from kd_keras.experiments import omitted_class
+from kd_keras.experiments import units
+from scripts import write_results
+from tests import sources
+
+_RESULTS = sources.ROOT / "results"
+
+
+def _unit(unseen):
+    def of(errors, unseen, shift):
+        return {"errors": errors, "unseen_errors": unseen, "shift": shift}
+
+    return {
+        "test_examples": 10_000,
+        "unseen_examples": 1010,
+        "plain": of(300, unseen, 0.0),
+        "matched": of(120, 30, 2.0),
+        "best": of(110, 20, 2.5),
+        "seconds": 90.0,
+        "machine": "abacus, 2 CPU cores",
+        "versions": {"keras": "3.15.1"},
+    }
+
+
+class ResultsPageTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+
+    def write_units(self, **changes):
+        plan = omitted_class.plan(experiments.Settings())
+        plan = dataclasses.replace(plan, **changes)
+        done = units.Units(
+            self.folder / "omitted_class", {"plan": dataclasses.asdict(plan)}
+        )
+        with done.begin():
+            for seed, unseen in enumerate((100, 130, 145)):
+                done.finish("soft-20", seed, _unit(unseen))
+
+    def test_page(self):
+        self.write_units()
+        with flagsaver.as_parsed(results_dir=str(self.folder)):
+            write_results.main(["write_results"])
+        page = " ".join((self.folder / "README.md").read_text().split())
+        self.assertIn("as it is | 133 | 125.0 (68.1 to 181.9) | 3 |", page)
+        self.assertIn("--output_dir=results/omitted_class` | 4 min |", page)
+        self.assertIn("abacus, 2 CPU cores, with keras 3.15.1", page)
+        self.assertIn("(omitted_class/unseen.png)", page)
+        for name in ("report.md", "unseen.png"):
+            self.assertTrue((self.folder / "omitted_class" / name).exists())
+
+    def test_another_plan(self):
+        self.write_units(student_units=(7,))
+        with self.assertRaisesRegex(ValueError, r"\[7\].* there"):
+            experiments.read_done(omitted_class, self.folder / "omitted_class")
+
+    def test_nothing_there(self):
+        self.assertIsNone(experiments.read_done(omitted_class, self.folder))
+
+    def test_what_is_committed(self):
+        """Pages follow from the files of results, and so does the README."""
+        done = {}
+        for name, experiment in experiments.EXPERIMENTS.items():
+            of = experiments.read_done(experiment, _RESULTS / name)
+            if of:
+                done[name] = of
+        if not done:
+            self.skipTest("no results are committed")
+        page = (_RESULTS / "README.md").read_text("utf-8")
+        table = reports.headline_table(done)
+        self.assertIn(table, page)
+        self.assertIn(table, (sources.ROOT / "README.md").read_text("utf-8"))
+        for name in done:
+            for path in (_RESULTS / name).glob("seed-*.json"):
+                text = path.read_text("utf-8")
+                self.assertNotIn("/", json.loads(text)["machine"])
+
+
+if __name__ == "__main__":
+    tf.test.main()
