@@ -1,0 +1,17 @@
+"""Specialists: the mathematics of section 5 of Hinton et al. (2015)."""
+
+from kd_keras.specialists.clusters import cluster_classes
+from kd_keras.specialists.clusters import prediction_covariance
+from kd_keras.specialists.combination import active_specialists
+from kd_keras.specialists.combination import combine
+from kd_keras.specialists.combination import objective
+from kd_keras.specialists.dustbin import dustbin_shift
+
+__all__ = [
+    "active_specialists",
+    "cluster_classes",
+    "combine",
+    "dustbin_shift",
+    "objective",
+    "prediction_covariance",
+]

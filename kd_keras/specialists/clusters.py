@@ -1,0 +1,92 @@
+"""Which classes a specialist gets: those that are predicted together.
+
+Hinton et al. (2015), section 5.1: the columns of the covariance of the
+generalist's predictions are clustered by K-means. No label takes part.
+"""
+
+import numpy as np
+
+
+def prediction_covariance(probs):
+    """Covariance of the predictions of two classes, over the examples.
+
+    Args:
+        probs: Float array, shape `[num_examples, num_classes]`: the
+            generalist's distributions.
+
+    Returns:
+        float64 array, shape `[num_classes, num_classes]`.
+
+    Raises:
+        ValueError: If there are fewer than two examples, or the shape is
+            another one.
+
+    Example:
+
+    >>> prediction_covariance([[1.0, 0.0], [0.0, 1.0]])
+    array([[ 0.5, -0.5],
+           [-0.5,  0.5]])
+    """
+    probs = np.asarray(probs, np.float64)
+    if probs.ndim != 2 or len(probs) < 2:
+        raise ValueError(
+            "`probs` is of shape [num_examples, num_classes], with at least 2 "
+            f"examples. Received: {list(probs.shape)}."
+        )
+    return np.cov(probs, rowvar=False)
+
+
+def cluster_classes(probs, num_sets, set_size=None, *, seed=0):
+    """Sets of classes that a generalist confuses, one for each specialist.
+
+    K-means groups the columns of `prediction_covariance`: two classes are near
+    if they are predicted together with the same others. The groups are
+    disjoint and of any size. With `set_size` a specialist gets the columns
+    nearest to the centre of a group instead: sets of one size, which overlap,
+    as those of the paper do (61 sets of 300 of 15,000 classes).
+
+    Args:
+        probs: Float array, shape `[num_examples, num_classes]`: what the
+            generalist says of unlabelled examples.
+        num_sets: int, from 1 to the number of classes.
+        set_size: int, from 1 to the number of classes. Defaults to None.
+        seed: int, of the first centres. Defaults to 0.
+
+    Returns:
+        List of sorted lists of int, by their first class. Fewer than
+        `num_sets` if two are equal.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+
+    >>> apart = np.kron(np.eye(2), np.full([2, 2], 0.5))  # 0, 1 and 2, 3
+    >>> cluster_classes(apart, 2)
+    [[0, 1], [2, 3]]
+    """
+    # Importing it takes longer than all of kd_keras.
+    from sklearn import cluster
+
+    covariance = prediction_covariance(probs)
+    num_classes = len(covariance)
+    for name, value in (("num_sets", num_sets), ("set_size", set_size)):
+        if value is not None and not 1 <= value <= num_classes:
+            raise ValueError(
+                f"`{name}` is a number from 1 to {num_classes}, the number of "
+                f"classes. Received: {value}."
+            )
+    # One row for each column; it is symmetric.
+    means = cluster.KMeans(num_sets, n_init=10, random_state=seed).fit(
+        covariance
+    )
+    if set_size is None:
+        sets = [
+            np.flatnonzero(means.labels_ == number)
+            for number in range(num_sets)
+        ]
+    else:
+        sets = np.argsort(means.transform(covariance), axis=0, kind="stable")
+        sets = np.sort(sets[:set_size], axis=0).T
+    unique = {tuple(int(one) for one in classes) for classes in sets}
+    return [list(classes) for classes in sorted(unique) if classes]

@@ -1,0 +1,62 @@
+"""The dustbin class of a specialist, and what its sampling does to it.
+
+Hinton et al. (2015), sections 5.2 and 5.3. A specialist tells its own classes
+apart and puts all others into one dustbin class. It is trained on data half of
+which are its own classes, far more than there are: so it thinks too little of
+the dustbin until its logit is corrected.
+"""
+
+import math
+
+BAYES = "bayes"
+PAPER = "paper"
+
+
+def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
+    """What to add to the dustbin's logit of a specialist after training.
+
+    With `pi` the share of the specialist's classes among all examples, and `s`
+    their share in what it was trained on, a posterior of the training data
+    becomes one of all data by weighing each class with how often it is over
+    how often it was seen:
+
+        bayes:  log((1 - pi) / (1 - s)) - log(pi / s)
+
+    The paper says that the logit is raised by the logarithm of the proportion
+    by which the specialist class is oversampled. Taken by the letter this is
+
+        paper:  log(s / pi)
+
+    which leaves out that the other classes were seen less often: by
+    `log((1 - pi) / (1 - s))` too little, up to `log(2)` at `s = 1/2`.
+
+    Args:
+        special_share: float in (0, 1), `pi`.
+        sampled_share: float in (0, 1), `s`. Defaults to 0.5.
+        rule: `"bayes"` or `"paper"`. Defaults to `"bayes"`.
+
+    Returns:
+        float, nats.
+
+    Raises:
+        ValueError: If a share is out of range, or there is no such rule.
+
+    Example:
+
+    >>> [round(dustbin_shift(0.02, rule=rule), 2) for rule in (BAYES, PAPER)]
+    [3.89, 3.22]
+    """
+    for name, share in (
+        ("special_share", special_share),
+        ("sampled_share", sampled_share),
+    ):
+        if not 0 < share < 1:
+            raise ValueError(
+                f"`{name}` is a share between 0 and 1. Received: {share}."
+            )
+    oversampled = math.log(sampled_share / special_share)
+    if rule == PAPER:
+        return oversampled
+    if rule == BAYES:
+        return oversampled + math.log((1 - special_share) / (1 - sampled_share))
+    raise ValueError(f"`rule` is {BAYES!r} or {PAPER!r}. Received: {rule!r}.")

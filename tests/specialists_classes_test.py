@@ -1,0 +1,105 @@
+"""Which classes belong together, and what a dustbin is worth."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+from sklearn import linear_model
+
+from kd_keras import specialists
+
+
+def _planted(groups, count, seed):
+    """Predictions that share their mass within a group of classes."""
+    random = np.random.RandomState(seed)
+    num_classes = sum(map(len, groups))
+    probs = np.zeros((count, num_classes))
+    for row in probs:
+        classes = groups[random.randint(len(groups))]
+        row[classes] = random.dirichlet(np.full(len(classes), 0.7))
+    noise = random.dirichlet(np.ones(num_classes), count)
+    return 0.9 * probs + 0.1 * noise
+
+
+class ClustersTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(0, 1, 2)
+    def test_planted(self, seed):
+        order = np.random.RandomState(seed).permutation(20)
+        groups = [order[:6], order[6:10], order[10:15], order[15:]]
+        found = specialists.cluster_classes(
+            _planted(groups, 4000, seed), 4, seed=seed
+        )
+        self.assertEqual(found, sorted(sorted(g.tolist()) for g in groups))
+
+    def test_overlapping(self):
+        groups = [np.arange(0, 5), np.arange(5, 10), np.arange(10, 15)]
+        found = specialists.cluster_classes(_planted(groups, 3000, 0), 3, 7)
+        self.assertEqual([len(classes) for classes in found], [7, 7, 7])
+        for group in groups:
+            self.assertTrue(any(set(group) <= set(one) for one in found))
+
+    def test_covariance(self):
+        probs = np.random.RandomState(0).dirichlet(np.ones(4), 50)
+        centred = probs - probs.mean(axis=0)
+        self.assertAllClose(
+            specialists.prediction_covariance(probs), centred.T @ centred / 49
+        )
+
+    def test_refused(self):
+        probs = np.eye(3)
+        for arguments, says in (
+            ((probs, 0), "num_sets.*from 1 to 3"),
+            ((probs, 4), "Received: 4"),
+            ((probs, 2, 5), "set_size"),
+            ((probs[:1], 2), r"\[1, 3\]"),
+        ):
+            with self.assertRaisesRegex(ValueError, says):
+                specialists.cluster_classes(*arguments)
+
+
+class DustbinTest(tf.test.TestCase):
+    def test_posterior_of_gaussians(self):
+        """Two special classes of 8% and 4%, and what is left, oversampled."""
+        random = np.random.RandomState(0)
+        centres = np.array([[0.0, 1.0], [1.5, 0.0], [-1.0, -1.0]])
+        priors = np.array([0.08, 0.04, 0.88])
+        share = 0.12
+        sampled = np.array([0.5 * 8 / 12, 0.5 * 4 / 12, 0.5])
+        labels = random.choice(3, 200_000, p=sampled)
+        points = centres[labels] + random.randn(len(labels), 2)
+        # Of Gaussians of one covariance the posterior is a linear softmax.
+        model = linear_model.LogisticRegression(C=1e6).fit(points, labels)
+        seen = random.randn(2000, 2) + centres[random.choice(3, 2000, p=priors)]
+        squares = ((seen[:, None] - centres) ** 2).sum(axis=2)
+        bayes = tf.nn.softmax(np.log(priors) - squares / 2).numpy()
+        logits = model.decision_function(seen)
+
+        def deviation(shift):
+            corrected = logits + [0.0, 0.0, shift]
+            return np.abs(tf.nn.softmax(corrected) - bayes).max()
+
+        self.assertLess(deviation(specialists.dustbin_shift(share)), 0.015)
+        self.assertGreater(deviation(0.0), 0.3)
+        by_the_letter = specialists.dustbin_shift(share, rule="paper")
+        self.assertGreater(deviation(by_the_letter), 0.05)
+
+    def test_values(self):
+        self.assertAllClose(specialists.dustbin_shift(0.5), 0.0)
+        self.assertAllClose(
+            specialists.dustbin_shift(0.1, 0.25), math.log(9 / 1 * 0.25 / 0.75)
+        )
+        self.assertAllClose(
+            specialists.dustbin_shift(0.1, 0.25, "paper"), math.log(2.5)
+        )
+        for arguments, says in (
+            ((0.0,), "special_share"),
+            ((0.1, 1.0), "sampled_share"),
+            ((0.1, 0.5, "guess"), "guess"),
+        ):
+            with self.assertRaisesRegex(ValueError, says):
+                specialists.dustbin_shift(*arguments)
+
+
+if __name__ == "__main__":
+    tf.test.main()
