@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from scipy import special
 
@@ -195,6 +196,8 @@ class QuickTest(digits_runs.DigitsTestCase):
         reach=1.0,
     )
 
+    # Traces each of its models anew.
+    @pytest.mark.slow
     def test_quick(self):
         settings = experiments.Settings(quick=True, data_dir=self.data_dir)
         path = self.folder / "results"

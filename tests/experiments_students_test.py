@@ -4,6 +4,7 @@ import json
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kd_keras import experiments
@@ -39,6 +40,8 @@ class QuickTest(digits_runs.DigitsTestCase):
         }
         return found, units
 
+    # Traces each of its models anew.
+    @pytest.mark.slow
     def test_few_examples(self):
         small = few_examples.Plan(
             teacher=_TEACHER, units=(8,), full=_SHORT, few=_SHORT, share=0.1
@@ -51,6 +54,8 @@ class QuickTest(digits_runs.DigitsTestCase):
             # Validation along the way counts what is counted at the end.
             self.assertEqual(unit["along_the_way"]["2"], unit["test_errors"])
 
+    # Traces each of its models anew.
+    @pytest.mark.slow
     def test_ensemble(self):
         small = ensemble.Plan(members=2, units=(8,), recipe=_SHORT)
         _, units = self.results(ensemble, small, ["ensemble", "distilled-2"])

@@ -45,7 +45,12 @@ class ResultsPageTest(tf.test.TestCase):
         plan = omitted_class.plan(experiments.Settings())
         plan = dataclasses.replace(plan, **changes)
         done = units.Units(
-            self.folder / "omitted_class", {"plan": dataclasses.asdict(plan)}
+            self.folder / "omitted_class",
+            {
+                "plan": dataclasses.asdict(plan),
+                "dataset": ["mnist", "3.0.1", "train"],
+                "counted_on": "test",
+            },
         )
         with done.begin():
             for seed, unseen in enumerate((100, 130, 145)):
@@ -60,6 +65,8 @@ class ResultsPageTest(tf.test.TestCase):
         self.assertIn("--output_dir=results/omitted_class` | 4 min |", page)
         self.assertIn("abacus, 2 CPU cores, with keras 3.15.1", page)
         self.assertIn("(omitted_class/unseen.png)", page)
+        report = (self.folder / "omitted_class" / "report.md").read_text()
+        self.assertIn("Data: mnist 3.0.1, train; counted on test.", report)
         for name in ("report.md", "unseen.png"):
             self.assertTrue((self.folder / "omitted_class" / name).exists())
 

@@ -92,6 +92,13 @@ def _check(folder, config):
             )
 
 
+def describe_data(folder):
+    """What a directory of results was trained and counted on, as text."""
+    config = json.loads((pathlib.Path(folder) / _CONFIG).read_text("utf-8"))
+    name, version, split = config["dataset"]
+    return f"{name} {version}, {split}; counted on {config['counted_on']}"
+
+
 def read(folder):
     """What is done in a directory of results.
 

@@ -4,6 +4,7 @@ import pathlib
 
 from kd_keras import comparison
 from kd_keras.experiments import findings
+from kd_keras.experiments import units
 from kd_keras.reports import experiment_plots
 from kd_keras.reports import style
 
@@ -45,7 +46,8 @@ def write_experiment_report(folder, title, found, command):
         style.save(draw(plot), folder / f"{plot.name}.png")
         lines += [f"## {plot.title}", "", f"![{plot.title}]({plot.name}.png)"]
         lines += ["", plot.note, ""] if plot.note else [""]
-    lines += ["## How it was made", "", f"`{command}`"]
+    lines += ["## How it was made", "", f"`{command}`", ""]
+    lines += [f"Data: {units.describe_data(folder)}."]
     text = "\n".join(lines) + "\n"
     (folder / "report.md").write_text(text, "utf-8")
     return text
