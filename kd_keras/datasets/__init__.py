@@ -13,6 +13,7 @@ before.
 from kd_keras.datasets.augmentation import random_shift
 from kd_keras.datasets.batching import batches
 from kd_keras.datasets.counts import with_label_counts
+from kd_keras.datasets.dustbin import dustbin_set
 from kd_keras.datasets.loading import ImageDataset
 from kd_keras.datasets.loading import load
 from kd_keras.datasets.transfer import NO_LABEL
@@ -28,6 +29,7 @@ __all__ = [
     "ImageDataset",
     "batches",
     "drop_classes",
+    "dustbin_set",
     "hide_labels",
     "keep_classes",
     "load",

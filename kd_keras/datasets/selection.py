@@ -9,7 +9,7 @@ import numpy as np
 
 # Each use of a seed draws numbers of its own. One stream for all would make the
 # examples whose labels are hidden depend on those that were taken before.
-_STREAMS = {"take": 1, "strata": 2, "hide": 3}
+_STREAMS = {"take": 1, "strata": 2, "hide": 3, "dustbin": 4}
 
 
 def random_priorities(purpose, seed, count):
@@ -19,7 +19,8 @@ def random_priorities(purpose, seed, count):
     change, unlike its permutations and TensorFlow's shuffling.
 
     Args:
-        purpose: "take", "strata" or "hide"; each has a stream of its own.
+        purpose: "take", "strata", "hide" or "dustbin"; each has a stream of
+            its own.
         seed: int, not negative.
         count: int.
 

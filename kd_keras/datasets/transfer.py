@@ -53,8 +53,8 @@ def keep_classes(dataset, classes):
     [0, 2, 2, 0]
     """
     check_examples(dataset)
-    labels = _labels(dataset)
-    classes = _check_classes(classes, labels)
+    labels = labels_of(dataset)
+    classes = checked_classes(classes, labels)
     return _filter_labels(dataset, labels, classes)
 
 
@@ -86,8 +86,8 @@ def drop_classes(dataset, classes):
     4
     """
     check_examples(dataset)
-    labels = _labels(dataset)
-    dropped = _check_classes(classes, labels)
+    labels = labels_of(dataset)
+    dropped = checked_classes(classes, labels)
     kept = np.setdiff1d(labels, dropped)
     if not kept.size:
         raise ValueError(
@@ -133,7 +133,7 @@ def take_fraction(dataset, fraction, *, seed, stratified=False):
     _check_fraction(fraction)
     _check_seed(seed)
     if stratified:
-        labels = _labels(dataset)
+        labels = labels_of(dataset)
         priorities = stratified_priorities(labels, seed)
     else:
         priorities = random_priorities("take", seed, count_examples(dataset))
@@ -144,12 +144,7 @@ def take_fraction(dataset, fraction, *, seed, stratified=False):
             f"{len(taken)} rounds to 0. Use a fraction of at least "
             f"{1 / len(taken):.3g}."
         )
-    return _declare(
-        _zip_with(dataset, taken)
-        .filter(lambda _, take: take)
-        .map(lambda example, _: example),
-        int(taken.sum()),
-    )
+    return keep_marked(dataset, taken)
 
 
 def hide_labels(dataset, fraction, *, seed):
@@ -202,6 +197,16 @@ def hide_labels(dataset, fraction, *, seed):
     return _declare(_zip_with(dataset, hidden).map(hide), len(hidden))
 
 
+def keep_marked(dataset, mask):
+    """The elements that a bool array marks, by their positions."""
+    return _declare(
+        _zip_with(dataset, mask)
+        .filter(lambda _, keep: keep)
+        .map(lambda example, _: example),
+        int(mask.sum()),
+    )
+
+
 def _filter_labels(dataset, labels, classes):
     # By the label itself, not by position, so this holds in any order.
     wanted = tf.constant(classes, tf.int64)
@@ -227,14 +232,14 @@ def _declare(dataset, count):
     )
 
 
-def _labels(dataset):
+def labels_of(dataset):
     """All labels in order: int64 `[n]`."""
     count_examples(dataset)  # Refuses infinite and empty data sets.
     labels = dataset.map(lambda example: tf.cast(example["label"], tf.int64))
     return np.concatenate(list(labels.batch(4096).as_numpy_iterator()))
 
 
-def _check_classes(classes, labels):
+def checked_classes(classes, labels):
     """The classes as a sorted int64 array, each of which has an example."""
     try:
         classes = list(classes)
