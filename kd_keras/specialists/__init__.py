@@ -6,11 +6,15 @@ from kd_keras.specialists.combination import active_specialists
 from kd_keras.specialists.combination import combine
 from kd_keras.specialists.combination import objective
 from kd_keras.specialists.dustbin import dustbin_shift
+from kd_keras.specialists.system import CombineSpecialists
+from kd_keras.specialists.system import combined_model
 
 __all__ = [
+    "CombineSpecialists",
     "active_specialists",
     "cluster_classes",
     "combine",
+    "combined_model",
     "dustbin_shift",
     "objective",
     "prediction_covariance",

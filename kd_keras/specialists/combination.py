@@ -21,7 +21,7 @@ FIXED_POINT = "fixed_point"
 GRADIENT_DESCENT = "gradient_descent"
 
 # Below it a probability has no logarithm that float32 could hold.
-_SMALLEST = 1e-37
+SMALLEST = 1e-37
 # Ends when what the models together say differs from `q` by no more than this.
 _TOLERANCES = {tf.float32: 1e-6, tf.float64: 1e-10}
 
@@ -163,7 +163,7 @@ class _Problem:
         self.dtype = self.generalist_probs.dtype
         num_classes = self.generalist_probs.shape[-1]
         # What is 0 would stay 0, whatever the specialists say.
-        self.start = tf.maximum(self.generalist_probs, _SMALLEST)
+        self.start = tf.maximum(self.generalist_probs, SMALLEST)
         if len(specialist_probs) != len(class_sets):
             raise ValueError(
                 f"Received the classes of {len(class_sets)} specialists and "
@@ -316,5 +316,5 @@ def _negative_entropy(probs):
 
 
 def _dot_log(weights, probs):
-    logs = tf.math.xlogy(weights, tf.maximum(probs, _SMALLEST))
+    logs = tf.math.xlogy(weights, tf.maximum(probs, SMALLEST))
     return tf.reduce_sum(logs, axis=-1)

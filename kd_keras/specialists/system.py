@@ -1,0 +1,140 @@
+"""A generalist and its specialists as one model."""
+
+import keras
+import tensorflow as tf
+
+from kd_keras import ops
+from kd_keras.specialists import combination
+
+
+@keras.saving.register_keras_serializable("kd_keras")
+class CombineSpecialists(keras.layers.Layer):
+    """Makes one distribution of what a generalist and specialists say.
+
+    Minimises equation 5 of Hinton et al. (2015) by the fixed point of
+    `combine`. It has no weights, and computes in float32 under every policy.
+
+    Args:
+        class_sets: List of lists of int, the classes of each specialist.
+        dustbin_shifts: List of floats that are added to the dustbin logit of
+            each, see `dustbin_shift`.
+        top_n: As of `active_specialists`. Defaults to 1.
+        **kwargs: As of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: List of logits: of the generalist, shape `[batch,
+            num_classes]`, then of each specialist, `[batch,
+            len(class_sets[m]) + 1]`, the dustbin last.
+
+    Returns:
+        Float32 tensor, shape `[batch, num_classes]`: the logarithm of the
+        combined probabilities, which is one of their logits at T = 1.
+
+    Raises:
+        ValueError: If there is not a shift for each set of classes.
+    """
+
+    def __init__(self, class_sets, dustbin_shifts, top_n=1, **kwargs):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.class_sets = [[int(one) for one in s] for s in class_sets]
+        self.dustbin_shifts = [float(shift) for shift in dustbin_shifts]
+        self.top_n = int(top_n)
+        if len(self.class_sets) != len(self.dustbin_shifts):
+            raise ValueError(
+                "Each specialist has its classes and the shift of its dustbin. "
+                f"Received: {len(self.class_sets)} sets of classes and "
+                f"{len(self.dustbin_shifts)} shifts."
+            )
+
+    def call(self, inputs):
+        """Combines; see the class."""
+        generalist, *others = inputs
+        probs = combination.combine(
+            ops.tempered_softmax(generalist, 1.0),
+            [
+                tf.nn.softmax(
+                    ops.as_log_space(logits)
+                    + tf.one_hot(logits.shape[-1] - 1, logits.shape[-1]) * shift
+                )
+                for logits, shift in zip(
+                    others, self.dustbin_shifts, strict=True
+                )
+            ],
+            self.class_sets,
+            top_n=self.top_n,
+        )
+        return tf.math.log(tf.maximum(probs, combination.SMALLEST))
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the generalist's logits."""
+        return tuple(input_shape[0])
+
+    def get_config(self):
+        """What the layer is made of."""
+        return {
+            **super().get_config(),
+            "class_sets": self.class_sets,
+            "dustbin_shifts": self.dustbin_shifts,
+            "top_n": self.top_n,
+        }
+
+
+def combined_model(
+    generalist, specialists, class_sets, dustbin_shifts, *, top_n=1
+):
+    """A generalist and its specialists as one `keras.Model`.
+
+    It is a teacher like any other: live, stored, or a `.keras` file for the
+    programs. Its softmax at T = 1 is the combined distribution; nothing but
+    that is known of its logits, so that a temperature softens the distribution
+    as `ProbabilityTeacher` does.
+
+    Args:
+        generalist: `keras.Model` with one input, to logits `[batch,
+            num_classes]`.
+        specialists: List of `keras.Model` of the same input, to logits
+            `[batch, len(class_sets[m]) + 1]`, the dustbin last.
+        class_sets: List of lists of int, the classes of each.
+        dustbin_shifts: List of floats, one for each; see `dustbin_shift`.
+        top_n: As of `active_specialists`. Defaults to 1.
+
+    Returns:
+        `keras.Model` from inputs to float32 log-probabilities. It runs all
+        specialists on all inputs.
+
+    Raises:
+        ValueError: If there are not as many specialists as sets of classes,
+            or one does not give as many logits as it has classes and a
+            dustbin.
+
+    Example:
+
+    >>> def net(units):
+    ...     return keras.Sequential(
+    ...         [keras.Input((4,)), keras.layers.Dense(units)]
+    ...     )
+    >>> model = combined_model(net(5), [net(3)], [[1, 4]], [0.0])
+    >>> model(np.zeros([2, 4])).shape
+    TensorShape([2, 5])
+    """
+    if len(specialists) != len(class_sets):
+        raise ValueError(
+            f"Received {len(specialists)} specialists and {len(class_sets)} "
+            "sets of classes."
+        )
+    for number, (one, classes) in enumerate(
+        zip(specialists, class_sets, strict=True)
+    ):
+        if one.output_shape[-1] != len(classes) + 1:
+            raise ValueError(
+                f"Specialist {number} has {len(classes)} classes and a "
+                f"dustbin. Received a model with {one.output_shape[-1]} "
+                "logits."
+            )
+    inputs = keras.Input(generalist.input_shape[1:], name="inputs")
+    logits = [model(inputs) for model in specialists]
+    outputs = CombineSpecialists(
+        class_sets, dustbin_shifts, top_n, name="combined"
+    )([generalist(inputs), *logits])
+    return keras.Model(inputs, outputs, name="generalist_and_specialists")

@@ -1,0 +1,97 @@
+"""A generalist and specialists as one model: values, saving, teaching."""
+
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kd_keras
+from kd_keras import models
+from kd_keras import specialists
+
+_SETS = [[0, 3], [4, 1, 2]]
+_SHIFTS = [1.5, -0.3]
+
+
+def _system(**kwargs):
+    generalist = models.mlp((3, 3, 1), 6, (8,), seed=1)
+    nets = [
+        models.mlp((3, 3, 1), size, (4,), seed=size, dropout=0.5)
+        for size in (3, 4)
+    ]
+    system = specialists.combined_model(
+        generalist, nets, _SETS, _SHIFTS, **kwargs
+    )
+    return system, generalist, nets
+
+
+def _images(count=16):
+    return np.random.RandomState(0).randn(count, 3, 3, 1).astype(np.float32)
+
+
+class CombinedModelTest(tf.test.TestCase):
+    def test_what_it_says(self):
+        """The shift goes to the dustbin; the rest is `combine`."""
+        for top_n in (1, 3):
+            system, generalist, nets = _system(top_n=top_n)
+            images = _images()
+            logits = [net.predict_on_batch(images) for net in nets]
+            for one, shift in zip(logits, _SHIFTS, strict=True):
+                one[:, -1] += shift
+            expected = specialists.combine(
+                tf.nn.softmax(generalist.predict_on_batch(images)),
+                [tf.nn.softmax(one) for one in logits],
+                _SETS,
+                top_n=top_n,
+            )
+            found = np.exp(system.predict_on_batch(images))
+            self.assertAllClose(found, expected, 1e-4, 1e-5)
+
+    def test_saved(self):
+        system, _, _ = _system(top_n=2)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        system.save(folder / "system.keras")
+        loaded = keras.saving.load_model(folder / "system.keras")
+        self.assertAllClose(
+            loaded.predict_on_batch(_images()),
+            system.predict_on_batch(_images()),
+            1e-6,
+            1e-6,
+        )
+
+    def test_teaches(self):
+        system, _, _ = _system()
+        images = _images(256)
+        student = models.mlp((3, 3, 1), 6, (32,), seed=9)
+        distiller = kd_keras.Distiller(
+            student=student, teacher=system, temperature=1.0, soft_weight=1.0
+        )
+        distiller.compile(keras.optimizers.Adam(0.01))
+        logs = distiller.fit(
+            tf.data.Dataset.from_tensor_slices(images).batch(64),
+            epochs=60,
+            verbose=0,
+        ).history["loss"]
+        self.assertLess(logs[-1], 0.1 * logs[0])
+        says, learnt = (
+            model.predict(images, verbose=0).argmax(axis=1)
+            for model in (system, student)
+        )
+        self.assertGreater(np.mean(says == learnt), 0.7)
+
+    def test_refused(self):
+        _, generalist, nets = _system()
+        for sets, says in (
+            (_SETS[:1], "2 specialists and 1 sets"),
+            ([[0, 3, 5], [4, 1, 2]], "Specialist 0 has 3 classes"),
+        ):
+            with self.assertRaisesRegex(ValueError, says):
+                specialists.combined_model(generalist, nets, sets, _SHIFTS)
+        with self.assertRaisesRegex(ValueError, "2 sets of classes and 1"):
+            specialists.combined_model(generalist, nets, _SETS, [0.0])
+
+
+if __name__ == "__main__":
+    tf.test.main()
