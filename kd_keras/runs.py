@@ -320,11 +320,18 @@ def hold(path):
     with open(path.with_name(path.name + ".lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it before may have removed the file that was opened, and
+            # a third have made another one.
+            is_held = os.path.samestat(
+                os.fstat(file.fileno()), os.stat(file.name)
+            )
         except OSError:
+            is_held = False
+        if not is_held:
             raise FileExistsError(
                 f"Another process is at work on {path}. Wait for it, or choose "
                 "another output directory."
-            ) from None
+            )
         try:
             yield
         finally:

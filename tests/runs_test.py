@@ -1,10 +1,12 @@
 """An output directory is complete or not there, and goes on where it was."""
 
+import fcntl
 import json
 import os
 import pathlib
 import signal
 import tempfile
+from unittest import mock
 
 import tensorflow as tf
 from absl.testing import parameterized
@@ -218,6 +220,22 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
         with runs.Run(self.output_dir, config).begin() as run:
             run.publish()
         self.assertEqual(os.listdir(self.output_dir.parent), ["one"])
+
+    def test_lock_of_a_file_that_is_gone(self):
+        """Opened, then removed by who held it, and made again by a third."""
+        lock = self.output_dir.with_name("one.lock")
+        whole = fcntl.flock
+
+        def meanwhile(*arguments):
+            lock.unlink()
+            lock.write_text("of a third")
+            whole(*arguments)
+
+        with mock.patch.object(fcntl, "flock", meanwhile):
+            with self.assertRaisesRegex(FileExistsError, "Another process"):
+                with runs.hold(self.output_dir):
+                    self.fail("has begun")
+        self.assertEqual(lock.read_text(), "of a third")
 
 
 if __name__ == "__main__":
