@@ -223,6 +223,7 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_lock_of_a_file_that_is_gone(self):
         """Opened, then removed by who held it, and made again by a third."""
+        self.output_dir.parent.mkdir(exist_ok=True)
         lock = self.output_dir.with_name("one.lock")
         whole = fcntl.flock
 
