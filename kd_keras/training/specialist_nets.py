@@ -1,0 +1,69 @@
+"""Specialists begin as the generalist: its layers, and a head of their own."""
+
+import keras
+import numpy as np
+
+
+def specialist_of(generalist, classes, name=None):
+    """A specialist with the weights of a generalist, not trained yet.
+
+    All layers but the last are copied with their weights. The new last layer
+    has an output for each of the classes, with the weights that the
+    generalist has for it, and one for the dustbin: the mean of its weights for
+    the other classes, with the logarithm of their number added to the bias, so
+    that the dustbin begins as probable as they are together where they are
+    alike. The paper (section 5.2) says that a specialist begins with the
+    generalist's weights, and nothing of its dustbin.
+
+    Args:
+        generalist: Functional or Sequential `keras.Model` with one input that
+            ends in a Dense layer with a bias and without activation.
+        classes: List of int, the specialist's classes.
+        name: Name of the model. Defaults to None.
+
+    Returns:
+        `keras.Model` to float32 logits `[batch, len(classes) + 1]`; its last
+        layer is called "head".
+
+    Raises:
+        ValueError: If the generalist is of another form, or `classes` are not
+            some of its classes, each once, and not all of them.
+    """
+    last = generalist.layers[-1]
+    if not (
+        isinstance(last, keras.layers.Dense)
+        and last.use_bias
+        and last.activation is keras.activations.linear
+        and len(generalist.inputs) == 1
+        and last.output is generalist.output
+    ):
+        raise ValueError(
+            "A generalist has one input and ends in a Dense layer with a bias "
+            "and without activation. Received one that ends in "
+            f"{type(last).__name__}."
+        )
+    kernel, bias = last.get_weights()
+    classes = list(classes)
+    others = np.setdiff1d(np.arange(len(bias)), classes)
+    if (
+        not classes
+        or len(set(classes)) != len(classes)
+        or len(classes) + len(others) != len(bias)
+        or not others.size
+    ):
+        raise ValueError(
+            f"`classes` are some of 0 to {len(bias) - 1}, each once, and not "
+            f"all of them. Received: {classes}."
+        )
+    trunk = keras.Model(generalist.input, last.input)
+    copy = keras.models.clone_model(trunk)
+    copy.set_weights(trunk.get_weights())
+    head = keras.layers.Dense(len(classes) + 1, dtype="float32", name="head")
+    model = keras.Model(copy.input, head(copy.output), name=name)
+    head.set_weights(
+        [
+            np.column_stack([kernel[:, classes], kernel[:, others].mean(1)]),
+            np.append(bias[classes], bias[others].mean() + np.log(len(others))),
+        ]
+    )
+    return model
