@@ -110,6 +110,39 @@ def ratio_of_means(numerators, denominators, confidence=0.95):
     return ratio, float((b - width) / a), float((b + width) / a)
 
 
+def mcnemar(first_right, second_right):
+    """Probability that two models err alike, given where each is right.
+
+    McNemar's exact test: of the examples that one model alone gets right, as
+    many would be the first's as the second's.
+
+    Args:
+        first_right: Bool array, shape `[num_examples]`.
+        second_right: The same of the other model.
+
+    Returns:
+        float, the two-sided p-value; 1 if they are right on the same examples.
+
+    Raises:
+        ValueError: If the numbers of examples differ.
+
+    Example:
+
+    >>> mcnemar([True] * 9 + [False], [False] * 9 + [True])
+    0.0215
+    """
+    first, second = np.asarray(first_right), np.asarray(second_right)
+    if first.shape != second.shape:
+        raise ValueError(
+            "Both models are to be asked of the same examples. Received: "
+            f"{len(first)} and {len(second)} answers."
+        )
+    alone = int((first & ~second).sum()), int((second & ~first).sum())
+    if not sum(alone):
+        return 1.0
+    return float(stats.binomtest(alone[0], sum(alone)).pvalue)
+
+
 def interval(values, digits=1):
     """Mean of values over the seeds, with its t interval, as text.
 

@@ -47,6 +47,17 @@ class ComparisonTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "1 and 2 values"):
             comparison.ratio_of_means([1], [1, 2])
 
+    def test_mcnemar(self):
+        first = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1, 0], bool)
+        second = np.array([1, 0, 0, 0, 0, 0, 1, 0, 1, 0], bool)
+        # 5 against 1: twice the tail of six tosses.
+        self.assertAllClose(
+            comparison.mcnemar(first, second), 2 * (1 + 6) / 2**6
+        )
+        self.assertEqual(comparison.mcnemar(first, first), 1.0)
+        with self.assertRaisesRegex(ValueError, "10 and 9"):
+            comparison.mcnemar(first, second[1:])
+
     def test_verdict(self):
         better = comparison.verdict([30, 31, 32], [20, 22, 21], 500, "chance")
         self.assertRegex(better, "^Better than chance: ")

@@ -1,0 +1,122 @@
+"""What specialists change, as tables 3 and 4 of the paper count it."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """Examples whose class so many specialists know.
+
+    Attributes:
+        specialists: How many have the class of the example in their set.
+        examples: How many such examples there are.
+        gained: Examples that the combined model gets right, less those that
+            the generalist does.
+        generalist_right: Those that the generalist gets right.
+    """
+
+    specialists: int
+    examples: int
+    gained: int
+    generalist_right: int
+
+    @property
+    def relative_change(self):
+        """`gained / generalist_right`; NaN if that is 0."""
+        if not self.generalist_right:
+            return float("nan")
+        return self.gained / self.generalist_right
+
+
+def coverage(labels, generalist_logits, combined_logits, class_sets):
+    """What is gained, by the number of specialists that cover the class.
+
+    Table 4 of Hinton et al. (2015).
+
+    Args:
+        labels: int array, shape `[num_examples]`.
+        generalist_logits: Float array, shape `[num_examples, num_classes]`.
+        combined_logits: The same of the generalist with its specialists.
+        class_sets: List of lists of int, the classes of each specialist.
+
+    Returns:
+        List of `Coverage`, by the number of specialists, those that occur.
+
+    Raises:
+        ValueError: If the arrays do not fit each other.
+
+    Example:
+
+    >>> before = np.eye(3)[[0, 1, 0, 0]]
+    >>> after = np.eye(3)[[0, 1, 2, 0]]
+    >>> for line in coverage([0, 1, 2, 2], before, after, [[1, 2], [2, 0]]):
+    ...     print(line.specialists, line.examples, line.gained)
+    1 2 0
+    2 2 1
+    """
+    labels, before, after = _right(labels, generalist_logits, combined_logits)
+    counts = np.zeros(np.shape(generalist_logits)[1], int)
+    for classes in class_sets:
+        counts[list(classes)] += 1
+    covering = counts[labels]
+    return [
+        Coverage(
+            int(number),
+            int((covering == number).sum()),
+            int(after[covering == number].sum())
+            - int(before[covering == number].sum()),
+            int(before[covering == number].sum()),
+        )
+        for number in np.unique(covering)
+    ]
+
+
+def conditional_accuracy(labels, logits, class_sets):
+    """Accuracy among the classes of specialists alone.
+
+    Of the examples whose class some specialist has, with the choice left
+    between all classes that some specialist has: table 3 of Hinton et al.
+    (2015).
+
+    Args:
+        labels: int array, shape `[num_examples]`.
+        logits: Float array, shape `[num_examples, num_classes]`.
+        class_sets: List of lists of int, the classes of each specialist.
+
+    Returns:
+        float.
+
+    Raises:
+        ValueError: If no example is of such a class.
+
+    Example:
+
+    >>> logits = [[1, 2, 3], [0, 1, 2], [0, 0, 0]]
+    >>> conditional_accuracy([0, 1, 2], logits, [[0, 1]])
+    0.5
+    """
+    labels = np.asarray(labels)
+    special = np.unique([one for classes in class_sets for one in classes])
+    is_special = np.isin(labels, special)
+    if not is_special.any():
+        raise ValueError(
+            "No example is of a specialist's class. Received the classes "
+            f"{special.tolist()}."
+        )
+    chosen = special[np.asarray(logits)[is_special][:, special].argmax(axis=1)]
+    return float((chosen == labels[is_special]).mean())
+
+
+def _right(labels, *each):
+    labels = np.asarray(labels)
+    each = [np.asarray(logits) for logits in each]
+    for logits in each:
+        if logits.ndim != 2 or logits.shape != (len(labels), each[0].shape[1]):
+            raise ValueError(
+                "Logits are of shape [num_examples, num_classes], the same "
+                f"for all. Received: {[list(one.shape) for one in each]} for "
+                f"{len(labels)} labels."
+            )
+    return labels, *(logits.argmax(axis=1) == labels for logits in each)
