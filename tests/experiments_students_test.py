@@ -57,11 +57,16 @@ class QuickTest(digits_runs.DigitsTestCase):
     # Traces each of its models anew.
     @pytest.mark.slow
     def test_ensemble(self):
-        small = ensemble.Plan(members=2, units=(8,), recipe=_SHORT)
-        _, units = self.results(ensemble, small, ["ensemble", "distilled-2"])
+        small = ensemble.Plan(members=2, units=(8,), recipe=_SHORT, max_shift=1)
+        _, units = self.results(
+            ensemble,
+            small,
+            ["ensemble", "distilled-2", "still-ensemble", "still-distilled-2"],
+        )
         self.assertLen(units["ensemble"]["member_errors"], 2)
+        self.assertNotEqual(units["ensemble"], units["still-ensemble"])
         models = list((self.folder / "models").rglob("member-*.keras"))
-        self.assertLen(models, 2)
+        self.assertLen(models, 4)
         self.assertEqual(units["distilled-2"]["test_examples"], 500)
 
     def test_annotators(self):
@@ -148,8 +153,14 @@ class FindingsTest(tf.test.TestCase):
                 "member_errors": [140, 138 + 2 * seed],
             }
             results["distilled-2", seed] = {"test_errors": 105 + 2 * seed}
+            results["still-ensemble", seed] = results["ensemble", seed]
+            results["still-distilled-2", seed] = {"test_errors": 140}
         found = ensemble.find(results, experiments.Settings())
-        self.assertEqual([c.holds for c in found.checks], [True, True])
+        self.assertEqual([c.holds for c in found.checks], [True, True, False])
+        self.assertEqual(
+            [row[0] for row in found.tables[0].rows][:2],
+            ["one net, mean of the members", "the ensemble"],
+        )
         # 140 in the mean; 107 and 101 for the others.
         self.assertIn("33.0 fewer", found.checks[0].measured)
         self.assertIn(f"{33 / 39:.2f} (", found.checks[1].measured)
