@@ -78,7 +78,7 @@ def ratio_of_means(numerators, denominators, confidence=0.95):
     Returns:
         A tuple of three floats: ratio, lower and upper bound. The bounds are
         minus and plus infinity with a single seed, or if the mean of the
-        denominators cannot be told from 0.
+        denominators cannot be told from 0; if it is 0, the ratio is NaN.
 
     Raises:
         ValueError: If the numbers of seeds differ.
@@ -95,8 +95,7 @@ def ratio_of_means(numerators, denominators, confidence=0.95):
         )
     pairs = np.array([numerators, denominators], np.float64)
     top, bottom = pairs.mean(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = float(top / bottom)
+    ratio = float(top / bottom) if bottom else math.nan
     count = pairs.shape[1]
     if count == 1:
         return ratio, -math.inf, math.inf

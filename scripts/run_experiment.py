@@ -64,7 +64,8 @@ def _run(names):
             f"{' '.join(names) or 'none'}"
         )
     experiment = experiments.EXPERIMENTS[names[0]]
-    folder = pathlib.Path(_OUTPUT_DIR.value)
+    # "." has no name and no parent.
+    folder = pathlib.Path(_OUTPUT_DIR.value).absolute()
     found = experiments.run_experiment(
         experiment,
         experiments.Settings(

@@ -41,6 +41,9 @@ class ComparisonTest(tf.test.TestCase):
         for bound in (low, high):
             test = stats.ttest_rel(top, [bound * value for value in bottom])
             self.assertAllClose(test.pvalue, 0.05)
+        self.assertTrue(
+            math.isnan(comparison.ratio_of_means([1, 2], [1, -1])[0])
+        )
         for uncertain in (([1], [2]), ([1, 2, 3], [1, -1, 0.5])):
             bounds = comparison.ratio_of_means(*uncertain)[1:]
             self.assertEqual(bounds, (-math.inf, math.inf))

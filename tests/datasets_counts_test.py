@@ -86,9 +86,12 @@ class CountsTest(tf.test.TestCase):
             ([[1, 0, 0], [0, np.inf, 5]], "inf in row 1, class 1"),
             ([[1], [1]], r"\[2, 1\]"),
             ([1, 2], r"\[2\]"),
+            ([[1, 2, 3], [1, 2]], "as many in each row"),
         ):
             with self.assertRaisesRegex(ValueError, says):
                 datasets.with_label_counts(examples, counts)
+        with self.assertRaisesRegex(ValueError, "2 columns.*class 2"):
+            datasets.with_label_counts(_examples(3), np.ones((3, 2)))
         said = datasets.with_label_counts(examples, np.ones((2, 3)))
         with self.assertRaisesRegex(ValueError, "already"):
             datasets.with_label_counts(said, np.ones((2, 3)))

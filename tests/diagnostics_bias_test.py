@@ -50,6 +50,14 @@ class BiasTest(tf.test.TestCase, parameterized.TestCase):
         if errors == min(brute):
             self.assertLess(abs(shift), nearest + 1.0)
 
+    def test_no_shift_is_better_than_none(self):
+        logits = [[5.0, 0.0, 1.0], [7.0, 1.0, 0.0], [0.0, 9.0, 1.0]]
+        self.assertEqual(
+            diagnostics.best_shift([0, 0, 1], logits, [2]), (0.0, 0)
+        )
+        with self.assertRaisesRegex(ValueError, "3 examples"):
+            diagnostics.best_shift([0, 0], logits, [2])
+
     @parameterized.parameters(
         ([[1.0, 2.0]], [2], 0.5, "0 to 1"),
         ([[1.0, 2.0]], [0, 1], 0.5, "not all"),
@@ -57,6 +65,7 @@ class BiasTest(tf.test.TestCase, parameterized.TestCase):
         ([[1.0, 2.0]], [-1], 0.5, "0 to 1"),
         ([[1.0, 2.0]], [0], 1.0, "between 0 and 1"),
         ([1.0, 2.0], [0], 0.5, "shape"),
+        ([[1.0, float("nan")]], [0], 0.5, "finite"),
     )
     def test_refusals(self, logits, classes, prior, message):
         with self.assertRaisesRegex(ValueError, message):

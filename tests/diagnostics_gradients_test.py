@@ -202,6 +202,10 @@ class GradientNoiseTest(tf.test.TestCase, parameterized.TestCase):
             noise([(x, y)])
         with self.assertRaisesRegex(ValueError, "of 4 and of 3"):
             noise([(x, y), (x[:3], y[:3])])
+        with self.assertRaisesRegex(ValueError, "tuple of 3"):
+            noise([(x, y, y)])
+        with self.assertRaisesRegex(TypeError, "Received: 'mse'"):
+            noise([(x, y)], "mse")
         with self.assertRaisesRegex(ValueError, "reduction='sum'"):
             noise([], keras.losses.MeanSquaredError(reduction="sum"))
         with self.assertRaisesRegex(ValueError, "batch 1 is NaN"):

@@ -1,6 +1,7 @@
 """Few examples, an ensemble, annotators: their pieces, and given numbers."""
 
 import json
+import math
 from unittest import mock
 
 import numpy as np
@@ -142,7 +143,7 @@ class FindingsTest(tf.test.TestCase):
         results["soft-20", 0] = unit(740, 400, 0)
         found = few_examples.find(results, experiments.Settings())
         self.assertEqual(
-            [c.holds for c in found.checks], [False, False, True, False]
+            [c.holds for c in found.checks], [None, False, True, False]
         )
 
     def test_ensemble(self):
@@ -154,7 +155,7 @@ class FindingsTest(tf.test.TestCase):
             }
             results["distilled-2", seed] = {"test_errors": 105 + 2 * seed}
             results["still-ensemble", seed] = results["ensemble", seed]
-            results["still-distilled-2", seed] = {"test_errors": 140}
+            results["still-distilled-2", seed] = {"test_errors": 150}
         found = ensemble.find(results, experiments.Settings())
         self.assertEqual([c.holds for c in found.checks], [True, True, False])
         self.assertEqual(
@@ -181,7 +182,7 @@ class FindingsTest(tf.test.TestCase):
             results["shares-10", seed] = unit(0.02, 150 + seed)
         found = counts_lib.find(results, experiments.Settings())
         self.assertEqual(
-            [c.holds for c in found.checks], [True, True, True, False]
+            [c.holds for c in found.checks], [True, True, True, None]
         )
         lines = found.plots[0].lines
         self.assertEqual(
@@ -191,6 +192,18 @@ class FindingsTest(tf.test.TestCase):
                 "the shares of what they say": [1, 10],
             },
         )
+
+    def test_is_above(self):
+        for difference, at_least, expected in (
+            ((5.0, 1.0, 9.0), 0, True),
+            ((5.0, -1.0, 11.0), 0, None),
+            ((-5.0, -9.0, -1.0), 0, False),
+            ((5.0, -math.inf, math.inf), 0, None),
+            ((2.0, 1.0, 3.5), 3, None),
+            ((2.0, 1.0, 2.9), 3, False),
+            ((4.0, 1.0, 7.0), 3, True),
+        ):
+            self.assertEqual(findings.is_above(difference, at_least), expected)
 
     def test_paired(self):
         results = {("a", 0): 1, ("b", 1): 5, ("a", 1): 2, ("b", 2): 6}

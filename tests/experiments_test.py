@@ -4,6 +4,8 @@ import json
 import pathlib
 import re
 import tempfile
+import time
+from concurrent import futures
 from unittest import mock
 
 import numpy as np
@@ -59,6 +61,19 @@ class UnitsTest(tf.test.TestCase):
             pass
         self.assertLen(list(self.folder.iterdir()), 1)
 
+    def test_damaged(self):
+        first = units.Units(self.folder / "results", {})
+        with first.begin():
+            first.finish("hard", 1, {})
+        self.assertEqual(first.result("hard", 1), {})
+        path = self.folder / "results" / "seed-1-hard.json"
+        path.write_text('{"errors": 5')
+        for read in (first.results, lambda: first.result("hard", 1)):
+            with self.assertRaisesRegex(
+                ValueError, "seed-1-hard.json is damaged.*Remove it"
+            ):
+                read()
+
     def test_something_else(self):
         (self.folder / "thesis.txt").write_text("years of work")
         with self.assertRaisesRegex(ValueError, "something else"):
@@ -73,6 +88,35 @@ class LaboratoryTest(digits_runs.DigitsTestCase):
     def test_the_full_form_needs_mnist(self):
         with self.assertRaisesRegex(FileNotFoundError, "tfds.load.*--quick"):
             self.laboratory()
+
+    def test_two_forms_at_once(self):
+        with self.assertRaisesRegex(ValueError, "--quick or --selection"):
+            self.laboratory(quick=True, selection=True)
+
+    def test_a_damaged_model(self):
+        lab = self.laboratory(quick=True)
+        lab.kept("damaged", lambda: digit_nets.student(lab, (4,), 0))
+        path = lab.folder / "damaged.keras"
+        path.write_bytes(path.read_bytes()[:500])
+        with self.assertRaisesRegex(ValueError, "damaged.keras.*Remove it"):
+            lab.kept("damaged", None)
+
+    def test_who_is_first_makes_it(self):
+        """Another process that wants the same waits for it."""
+        lab = self.laboratory(quick=True)
+        made = []
+
+        def make():
+            made.append(1)
+            time.sleep(1.0)
+            return digit_nets.student(lab, (4,), 0)
+
+        with futures.ThreadPoolExecutor(2) as threads:
+            both = [threads.submit(lab.kept, "awaited", make) for _ in range(2)]
+            for one in both:
+                one.result()
+        self.assertLen(made, 1)
+        self.assertEmpty(list(lab.folder.glob("*.lock")))
 
     def test_kept_models(self):
         lab = self.laboratory(quick=True)
@@ -191,6 +235,15 @@ class MnistTableTest(digits_runs.DigitsTestCase):
                     path,
                     arms=["soft-30"],
                     models_dir=self.folder,
+                )
+            (path / "seed-0-old.json").write_text("{}")
+            with self.assertRaisesRegex(ValueError, "of old, which is no arm"):
+                experiments.run_experiment(
+                    mnist_table,
+                    settings,
+                    path,
+                    arms=["teacher"],
+                    models_dir=self.folder / "models",
                 )
         self.assertLen(found.tables[0].rows, 2)
         unit = json.loads((path / "seed-0-logits.json").read_text())

@@ -41,7 +41,7 @@ class ResultsPageTest(tf.test.TestCase):
             self.enterContext(tempfile.TemporaryDirectory())
         )
 
-    def write_units(self, **changes):
+    def write_units(self, form="full", **changes):
         plan = omitted_class.plan(experiments.Settings())
         plan = dataclasses.replace(plan, **changes)
         done = units.Units(
@@ -50,6 +50,7 @@ class ResultsPageTest(tf.test.TestCase):
                 "plan": dataclasses.asdict(plan),
                 "dataset": ["mnist", "3.0.1", "train"],
                 "counted_on": "test",
+                "form": form,
             },
         )
         with done.begin():
@@ -73,6 +74,11 @@ class ResultsPageTest(tf.test.TestCase):
     def test_another_plan(self):
         self.write_units(student_units=(7,))
         with self.assertRaisesRegex(ValueError, r"\[7\].* there"):
+            experiments.read_done(omitted_class, self.folder / "omitted_class")
+
+    def test_a_selection_is_no_result(self):
+        self.write_units("selection")
+        with self.assertRaisesRegex(ValueError, '`form` is "selection"'):
             experiments.read_done(omitted_class, self.folder / "omitted_class")
 
     def test_nothing_there(self):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kd_keras.datasets.examples import check_examples
 from kd_keras.datasets.examples import count_examples
+from kd_keras.datasets.transfer import labels_of
 
 # log of the smallest float32 that is not denormal: what was never said gets a
 # probability that float32 cannot tell from 0.
@@ -27,7 +28,7 @@ def with_label_counts(dataset, counts):
 
     Args:
         dataset: unbatched `tf.data.Dataset` of dicts with `image` and `label`,
-            in a fixed order.
+            in a fixed order; it is read once for its labels.
         counts: array of numbers that are not negative, shape `[num_examples,
             num_classes]`: how often each class was said of each example. Only
             the shares in a row count.
@@ -66,6 +67,13 @@ def with_label_counts(dataset, counts):
             f"`counts` needs a row for each example. Received: {len(logits)} "
             f"rows for {num_examples} examples."
         )
+    labels = labels_of(dataset)
+    if labels.max() >= logits.shape[1]:
+        raise ValueError(
+            f"`counts` needs a column for each class. Received: "
+            f"{logits.shape[1]} columns, and an example of class "
+            f"{labels.max()}."
+        )
     targets = tf.data.Dataset.from_tensor_slices(logits)
     return tf.data.Dataset.zip(dataset, targets).map(
         lambda example, logits: {**example, "teacher_logits": logits}
@@ -73,7 +81,13 @@ def with_label_counts(dataset, counts):
 
 
 def _log_shares(counts):
-    counts = np.asarray(counts, np.float64)
+    try:
+        counts = np.asarray(counts, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`counts` is an array of numbers, with as many in each row. "
+            f"Received: {type(counts).__name__}."
+        ) from None
     if counts.ndim != 2 or counts.shape[1] < 2:
         raise ValueError(
             "`counts` is of shape [num_examples, num_classes], with at least 2 "

@@ -29,7 +29,8 @@ def prior_matching_shift(logits, classes, prior):
         `logits[:, classes] + shift`.
 
     Raises:
-        ValueError: If a class is none, or `prior` is out of range.
+        ValueError: If a class is none, a logit is no number, or `prior` is
+            out of range.
 
     Example:
 
@@ -69,12 +70,13 @@ def best_shift(labels, logits, classes):
             the same amount.
 
     Returns:
-        A tuple of the shift, float, and of the errors that are left, int. Of
-        an interval of equally good shifts it is the middle, of several
-        intervals the one nearest to 0.
+        A tuple of the shift, float, and of the errors that are left, int. 0
+        if no shift is better than none. Of an interval of equally good shifts
+        it is the middle, of several intervals the one nearest to 0.
 
     Raises:
-        ValueError: If a class is none.
+        ValueError: If a class is none, a logit is no number, or there is not
+            one label for each example.
 
     Example:
 
@@ -84,6 +86,11 @@ def best_shift(labels, logits, classes):
     """
     logits, classes = _checked(logits, classes)
     labels = np.asarray(labels)
+    if labels.shape != (len(logits),):
+        raise ValueError(
+            f"`labels` needs one class for each of {len(logits)} examples. "
+            f"Received: an array of shape {labels.shape}."
+        )
     others = np.setdiff1d(np.arange(logits.shape[1]), classes)
     best_in = classes[logits[:, classes].argmax(axis=1)]
     best_out = others[logits[:, others].argmax(axis=1)]
@@ -101,6 +108,8 @@ def best_shift(labels, logits, classes):
     wide = np.diff(edges) > 0
     middles = (edges[1:] + edges[:-1]) / 2
     least = wrong[wide].min()
+    if (logits.argmax(axis=1) != labels).sum() == least:
+        return 0.0, int(least)
     candidates = middles[wide & (wrong == least)]
     nearest = candidates[np.abs(candidates).argmin()]
     return float(nearest), int(least)
@@ -114,6 +123,8 @@ def _checked(logits, classes):
             "Logits must be of shape [num_examples, num_classes]. Received: "
             f"{logits.shape}."
         )
+    if not np.isfinite(logits).all():
+        raise ValueError("Logits must be finite. Received some that are not.")
     num_classes = logits.shape[1]
     if (
         not 0 < len(classes) < num_classes

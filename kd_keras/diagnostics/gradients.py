@@ -94,6 +94,11 @@ def gradient_noise(model, batches, loss, *, training=False):
             f"Model {model.name!r} has no trainable weights, or it has not "
             "been built: call it on a batch first."
         )
+    if not callable(loss):
+        raise TypeError(
+            "The loss is a function of (targets, logits), such as a "
+            f"keras.losses.Loss. Received: {loss!r}."
+        )
     if getattr(loss, "reduction", None) == "sum":
         raise ValueError(
             "The loss must give one value for each example, or their mean. "
@@ -119,7 +124,13 @@ def gradient_noise(model, batches, loss, *, training=False):
 
     # Welford's update: one mean and one number are kept, whatever K is.
     mean, scatter, count, batch_size = 0.0, 0.0, 0, None
-    for inputs, targets in batches:
+    for batch in batches:
+        if not isinstance(batch, (list, tuple)) or len(batch) != 2:
+            raise ValueError(
+                "Batches are tuples of inputs and targets; weights are not "
+                f"taken. Received: {type(batch).__name__} of {len(batch)}."
+            )
+        inputs, targets = batch
         size = int(np.shape(keras.tree.flatten(inputs)[0])[0])
         batch_size = batch_size or size
         if size != batch_size:

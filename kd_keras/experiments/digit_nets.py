@@ -16,9 +16,9 @@ _TEACHER_SEEDS = 1_000_000
 class TeacherPlan:
     """How a teacher is trained.
 
-    The paper names dropout, weight constraints and jittered images, and gives
-    no numbers; these are of its reference (Hinton et al., 2012), as others
-    implemented that.
+    The paper names dropout, weight constraints and images jittered by up to
+    two pixels. Of the first two it gives no numbers; these are of its
+    reference (Hinton et al., 2012), as others implemented that.
 
     Attributes:
         units: Hidden layers.

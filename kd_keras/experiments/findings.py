@@ -40,6 +40,23 @@ def paired(results, *arms):
     return [[results[arm, seed] for seed in seeds] for arm in arms]
 
 
+def is_above(difference, at_least=0.0):
+    """Whether a mean difference is above 0, and at least so much.
+
+    Args:
+        difference: Mean and the bounds of its interval.
+        at_least: What the mean is to reach. Defaults to 0.
+
+    Returns:
+        True if it is and the interval lies above 0; False if the interval
+        lies below what is to be reached; None if the seeds cannot tell.
+    """
+    mean, low, high = difference
+    if low > 0 and mean >= at_least:
+        return True
+    return False if high < at_least else None
+
+
 def recovered(baseline, distilled, reference):
     """Share of a gap in errors that distillation closes.
 

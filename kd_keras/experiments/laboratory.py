@@ -14,6 +14,7 @@ import tensorflow as tf
 from kd_keras import callbacks
 from kd_keras import datasets
 from kd_keras import progress
+from kd_keras import runs
 from kd_keras import soft_targets
 from kd_keras.training import curves
 from kd_keras.training import data as data_lib
@@ -102,6 +103,11 @@ class Laboratory:
             train, test = "train[:50000]", "train[50000:]"
         elif settings.quick and name == "mnist":
             train, test = "train[:6000]", "test[:2000]"
+        if settings.quick and settings.selection:
+            raise ValueError(
+                "The small form and the choice of a recipe do not go together. "
+                "Give --quick or --selection."
+            )
         load = functools.partial(
             datasets.load, name, data_dir=settings.data_dir
         )
@@ -164,8 +170,12 @@ class Laboratory:
                 augment=augment,
                 **order,
             )
-        num_steps = recipe.epochs * len(batches)
         self._broken_off.mkdir(parents=True, exist_ok=True)
+        with runs.hold(self._broken_off / f"{unit}-{seed}", wait=True):
+            return self._fit(unit, build, recipe, seed, batches, curve, soft)
+
+    def _fit(self, unit, build, recipe, seed, batches, curve, soft):
+        num_steps = recipe.epochs * len(batches)
         files = {
             name: self._broken_off / f"{unit}-{seed}.{suffix}"
             for name, suffix in (("state", "npz"), ("curve", "curve"))
@@ -205,13 +215,21 @@ class Laboratory:
             `keras.Model`.
         """
         path = self.folder / f"{name}.keras"
-        if not path.exists():
-            model = make()
-            self.folder.mkdir(parents=True, exist_ok=True)
-            aside = self.folder / f".{name}.partial.keras"
-            model.save(aside)
-            os.replace(aside, path)
-        return keras.saving.load_model(path, compile=False)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Another process that makes the same is waited for.
+        with runs.hold(path, wait=True):
+            if not path.exists():
+                aside = self.folder / f".{name}.partial.keras"
+                make().save(aside)
+                os.replace(aside, path)
+        try:
+            return keras.saving.load_model(path, compile=False)
+        except Exception as error:
+            raise ValueError(
+                f"{path} cannot be read: it is damaged, or of another version "
+                "of Keras. Remove it, and it is made again. Keras says: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
 
     def store(self, name, teacher, temperature=None):
         """Soft targets of the training examples, written once and kept.
@@ -226,8 +244,11 @@ class Laboratory:
             `soft_targets.SoftTargets`.
         """
         path = self.folder / name
-        if not path.exists():
-            soft_targets.write(path, teacher, self.train, stream=io.StringIO())
+        with runs.hold(self.folder / f"{name}.writing", wait=True):
+            if not path.exists():
+                soft_targets.write(
+                    path, teacher, self.train, stream=io.StringIO()
+                )
         return soft_targets.open_store(
             path, teacher=teacher, temperature=temperature
         )

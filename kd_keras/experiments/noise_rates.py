@@ -191,7 +191,7 @@ def _checks(found):
         yield findings.Check(
             "each at its best rate, T = 20 needs fewer steps than labels",
             "{:.0f} fewer ({:.0f} to {:.0f})".format(*fewer),
-            None if len(steps) == 1 else fewer[1] > 0,
+            findings.is_above(fewer),
         )
 
 

@@ -12,7 +12,7 @@ from kd_keras import comparison
 from kd_keras.experiments import findings
 from kd_keras.experiments import missing_classes
 
-TITLE = "MNIST without 3s: what soft targets say of a class never seen"
+TITLE = "No 3s: what soft targets say of a class never seen"
 NUM_SEEDS = 5
 plan, arms = missing_classes.plan, missing_classes.arms
 _OMITTED = 3
@@ -62,7 +62,7 @@ def find(results, settings):
         ("arm", "paper", "errors", "on 3s", "shift"),
         rows,
         "Mean with its 95% interval over the seeds, each of which has a "
-        "teacher of its own. Without labels: the shift at which class 3 is "
+        "teacher of its own. Prior matched: the shift at which class 3 is "
         "predicted for as large a share of the training images as it has.",
     )
     dots = findings.Dots(

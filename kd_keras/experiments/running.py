@@ -41,11 +41,16 @@ def run_experiment(
     """
     known = experiment.arms(settings)
     unknown = [arm for arm in arms or () if arm not in known]
+    if arms is not None and not arms:
+        raise ValueError(f"No arm is named. Accepted: {', '.join(known)}.")
     if unknown:
         raise ValueError(
             f"There is no arm {', '.join(unknown)}. Accepted: some of "
             f"{', '.join(known)}."
         )
+    wanted = [arm for arm in known if arms is None or arm in arms]
+    if hasattr(experiment, "check"):
+        experiment.check(wanted, settings)
     name = experiment.__name__.rpartition(".")[2]
     plan = dataclasses.asdict(experiment.plan(settings))
     lab = laboratory.Laboratory(settings, models_dir, [name, plan])
@@ -55,6 +60,7 @@ def run_experiment(
         folder,
         {
             "experiment": name,
+            "form": _form(settings),
             "dataset": [lab.train.name, lab.train.version, lab.train.split],
             "counted_on": lab.test.source.split,
             "plan": plan,
@@ -62,8 +68,8 @@ def run_experiment(
     )
     with units.begin():
         for seed in seeds:
-            for arm in known:
-                if (not arms or arm in arms) and not units.result(arm, seed):
+            for arm in wanted:
+                if units.result(arm, seed) is None:
                     begin = time.monotonic()
                     # Names of variables do not depend on what came before.
                     keras.backend.clear_session()
@@ -114,8 +120,13 @@ def read_done(experiment, folder):
     results = units_lib.read(folder)
     if not results:
         return None
-    units_lib.check_plan(
-        folder, dataclasses.asdict(experiment.plan(laboratory.Settings()))
+    settings = laboratory.Settings()
+    units_lib.check_config(
+        folder,
+        {
+            "form": _form(settings),
+            "plan": dataclasses.asdict(experiment.plan(settings)),
+        },
     )
     each = list(results.values())
     return Done(
@@ -126,7 +137,21 @@ def read_done(experiment, folder):
     )
 
 
+def _form(settings):
+    """What kind of run it is, by which its page is headed."""
+    if settings.quick:
+        return "quick"
+    return "selection" if settings.selection else "full"
+
+
 def _find(experiment, results, settings):
+    unknown = {arm for arm, _ in results} - set(experiment.arms(settings))
+    if unknown:
+        raise ValueError(
+            f"There are results of {', '.join(sorted(unknown))}, which is no "
+            f"arm. Known: {', '.join(experiment.arms(settings))}. Move their "
+            "files away."
+        )
     found = experiment.find(results, settings)
     if settings.quick:
         # The others are of the full form.

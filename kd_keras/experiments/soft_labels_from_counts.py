@@ -284,7 +284,7 @@ def find(results, settings):
             plots.append(
                 findings.Lines(
                     name,
-                    says.capitalize().replace("kl", "KL"),
+                    says[0].upper() + says[1:],
                     "annotators of each image",
                     says,
                     lines,
@@ -352,7 +352,7 @@ def _checks(results, settings):
                 [result[key] for result in one],
                 [result[key] for result in shares],
             )
-            holds = None if len(one) == 1 else fewer[1] > 0
+            holds = findings.is_above(fewer)
             # What they hold possible besides is gone from the majority.
             is_certain = "majority" in than and "divergence" in key
             if is_certain and holds is None:

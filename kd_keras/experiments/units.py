@@ -55,9 +55,7 @@ class Units:
     def result(self, arm, seed):
         """What came of a unit, a dict; None if it is not done."""
         path = self._path(arm, seed)
-        if not path.exists():
-            return None
-        return json.loads(path.read_text("utf-8"))
+        return _loaded(path) if path.exists() else None
 
     def finish(self, arm, seed, result):
         """Writes what came of a unit."""
@@ -71,18 +69,18 @@ class Units:
         return self.folder / f"seed-{seed}-{arm}.json"
 
 
-def check_plan(folder, plan):
-    """Raises a ValueError if a directory holds results of another plan.
+def check_config(folder, config):
+    """Raises a ValueError if a directory holds results of another kind.
 
     Args:
         folder: The directory of results.
-        plan: What is trained, and how, anything of JSON.
+        config: Some of what the results depend on, anything of JSON.
     """
-    _check(pathlib.Path(folder), {"plan": json.loads(json.dumps(plan))})
+    _check(pathlib.Path(folder), json.loads(json.dumps(config)))
 
 
 def _check(folder, config):
-    found = json.loads((folder / _CONFIG).read_text("utf-8"))
+    found = _loaded(folder / _CONFIG)
     for name, value in config.items():
         if found.get(name) != value:
             raise ValueError(
@@ -92,9 +90,24 @@ def _check(folder, config):
             )
 
 
+def _loaded(path):
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged: {error}. Remove it, and what it holds is "
+            "made again."
+        ) from None
+
+
+def form_of(folder):
+    """Which form results are of: "full", "quick" or "selection"."""
+    return _loaded(pathlib.Path(folder) / _CONFIG)["form"]
+
+
 def describe_data(folder):
     """What a directory of results was trained and counted on, as text."""
-    config = json.loads((pathlib.Path(folder) / _CONFIG).read_text("utf-8"))
+    config = _loaded(pathlib.Path(folder) / _CONFIG)
     name, version, split = config["dataset"]
     return f"{name} {version}, {split}; counted on {config['counted_on']}"
 
@@ -112,5 +125,5 @@ def read(folder):
     for path in pathlib.Path(folder).glob("seed-*.json"):
         if match := _UNIT.fullmatch(path.name):
             key = match[2], int(match[1])
-            found[key] = json.loads(path.read_text("utf-8"))
+            found[key] = _loaded(path)
     return dict(sorted(found.items(), key=lambda item: item[0][::-1]))

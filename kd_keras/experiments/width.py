@@ -98,6 +98,17 @@ def arms(settings):
     )
 
 
+def check(wanted, settings):
+    """Raises a FileNotFoundError if an arm needs CIFAR-100, which is missing.
+
+    Args:
+        wanted: Names of the arms that are to be run.
+        settings: `laboratory.Settings`.
+    """
+    if any(arm.startswith("deep") for arm in wanted):
+        width_data.check_groups(settings)
+
+
 def run(arm, seed, lab):
     """Trains a teacher, and all students of one regime and task.
 

@@ -288,7 +288,10 @@ def _checks(practical, theorem, settings):
             yield findings.Check(
                 f"projected, B = {_RADIUS}, {_says(task)}: soft labels do "
                 "better than labels",
-                ", ".join(map(_signed, gaps)),
+                "; ".join(
+                    f"{width} units {_signed(gap)}"
+                    for width, gap in zip(widths, gaps, strict=True)
+                ),
                 min(mean for mean, _, _ in gaps) > 0,
                 is_certain=True,
             )
@@ -309,7 +312,7 @@ def _checks(practical, theorem, settings):
                 f"projected, B = {_RADIUS}, {_says(task)}, {width} units: soft "
                 f"labels at least {_AT_LEAST:g} points above labels",
                 _signed(gap),
-                None if len(found) == 1 else gap[0] >= _AT_LEAST and gap[1] > 0,
+                findings.is_above(gap, _AT_LEAST),
             )
 
 

@@ -16,6 +16,14 @@ the intervals hold the teacher's spread, too. Recipes were chosen on 50,000 of
 the training examples, with errors counted on the other 10,000; then all was run
 again on 60,000, and nothing was chosen by the test split. Beside each number
 that is claimed stands what was measured, whether it agrees or not."""
+_FORMS = {
+    "full": "",
+    "quick": "**The small form**: smaller nets, fewer examples, one seed. It "
+    "shows that all works, and of what the papers claim no more than the lines "
+    "below; a difference between its numbers may be of chance.",
+    "selection": "**To choose a recipe**: trained on a part of the training "
+    "split and counted on the rest of it, which is called the test split here.",
+}
 _VERDICTS = {True: "holds", False: "**does not hold**", None: "cannot be told"}
 
 
@@ -33,6 +41,8 @@ def write_experiment_report(folder, title, found, command):
     """
     folder = pathlib.Path(folder)
     lines = [f"# {title}", ""]
+    if note := _FORMS[units.form_of(folder)]:
+        lines += [note, ""]
     if found.checks:
         lines += [_checks(found), ""]
     for table in found.tables:
