@@ -6,17 +6,16 @@ that a run which was broken off goes on from there.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
 import shutil
-import time
 import uuid
 
 import tensorflow as tf
 
 from kd_keras import distribution
+from kd_keras import locks
 
 # Inside of the partial directory: what is not of the output.
 _WORK = "work"
@@ -122,7 +121,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self._is_chief:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(hold(self.path))
+                stack.enter_context(locks.hold(self.path))
                 self._check()
                 self._take_up(provenance or {})
             # Before this the others might see what will be cleared.
@@ -305,48 +304,6 @@ class Run:
 
     def _unit(self, unit):
         return _unit_file(self.work, unit)
-
-
-@contextlib.contextmanager
-def hold(path, wait=False):
-    """Holds a directory for this process alone.
-
-    Args:
-        path: `pathlib.Path` of the directory, which may be removed and renamed
-            meanwhile: the lock is beside it.
-        wait: Whether to wait until no other process holds it. Defaults to
-            False.
-
-    Raises:
-        FileExistsError: If another process holds it, and `wait` is not given.
-    """
-    while (lock := _lock(path)) is None:
-        if not wait:
-            raise FileExistsError(
-                f"Another process is at work on {path}. Wait for it, or choose "
-                "another output directory."
-            )
-        time.sleep(0.5)
-    with lock:
-        try:
-            yield
-        finally:
-            os.remove(lock.name)
-
-
-def _lock(path):
-    """The open file whose lock is held; None if another process holds it."""
-    file = open(path.with_name(path.name + ".lock"), "w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Who held it before may have removed the file that was opened, and a
-        # third have made another one.
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
-            return file
-    except OSError:
-        pass
-    file.close()
-    return None
 
 
 def write_unit(work, unit, result):

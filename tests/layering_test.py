@@ -17,6 +17,7 @@ LAYERS = (
         "comparison",
         "distribution",
         "keras_hooks",
+        "locks",
         "ops",
         "pixels",
         "progress",

@@ -11,6 +11,7 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import parameterized
 
+from kd_keras import locks
 from kd_keras import runs
 from tests import processes
 
@@ -19,6 +20,7 @@ CONFIG = {"temperature": 4.0, "units": [400, 400], "name": None}
 # Holds the lock of the run in argv[1] until it is killed.
 _HOLD = """
 import sys, time
+from kd_keras import locks
 from kd_keras import runs
 with runs.Run(sys.argv[1], {"temperature": 4.0}).begin():
     print("holding", flush=True)
@@ -234,7 +236,7 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
 
         with mock.patch.object(fcntl, "flock", meanwhile):
             with self.assertRaisesRegex(FileExistsError, "Another process"):
-                with runs.hold(self.output_dir):
+                with locks.hold(self.output_dir):
                     self.fail("has begun")
         self.assertEqual(lock.read_text(), "of a third")
 

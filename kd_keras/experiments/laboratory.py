@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from kd_keras import callbacks
 from kd_keras import datasets
+from kd_keras import locks
 from kd_keras import progress
-from kd_keras import runs
 from kd_keras import soft_targets
 from kd_keras.training import curves
 from kd_keras.training import data as data_lib
@@ -171,7 +171,7 @@ class Laboratory:
                 **order,
             )
         self._broken_off.mkdir(parents=True, exist_ok=True)
-        with runs.hold(self._broken_off / f"{unit}-{seed}", wait=True):
+        with locks.hold(self._broken_off / f"{unit}-{seed}", wait=True):
             return self._fit(unit, build, recipe, seed, batches, curve, soft)
 
     def _fit(self, unit, build, recipe, seed, batches, curve, soft):
@@ -217,7 +217,7 @@ class Laboratory:
         path = self.folder / f"{name}.keras"
         self.folder.mkdir(parents=True, exist_ok=True)
         # Another process that makes the same is waited for.
-        with runs.hold(path, wait=True):
+        with locks.hold(path, wait=True):
             if not path.exists():
                 aside = self.folder / f".{name}.partial.keras"
                 make().save(aside)
@@ -244,7 +244,7 @@ class Laboratory:
             `soft_targets.SoftTargets`.
         """
         path = self.folder / name
-        with runs.hold(self.folder / f"{name}.writing", wait=True):
+        with locks.hold(self.folder / f"{name}.writing", wait=True):
             if not path.exists():
                 soft_targets.write(
                     path, teacher, self.train, stream=io.StringIO()

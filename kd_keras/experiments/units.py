@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 
+from kd_keras import locks
 from kd_keras import runs
 
 _CONFIG = "config.json"
@@ -48,7 +49,7 @@ class Units:
             FileExistsError: If another process is at work on it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with runs.hold(self.folder):
+        with locks.hold(self.folder):
             runs.write_json(self.folder / _CONFIG, self._config)
             yield self
 

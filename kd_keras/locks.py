@@ -1,0 +1,48 @@
+"""Locks of directories and files, held by one process at a time."""
+
+import contextlib
+import fcntl
+import os
+import time
+
+
+@contextlib.contextmanager
+def hold(path, wait=False):
+    """Holds a directory for this process alone.
+
+    Args:
+        path: `pathlib.Path` of the directory, which may be removed and renamed
+            meanwhile: the lock is beside it.
+        wait: Whether to wait until no other process holds it. Defaults to
+            False.
+
+    Raises:
+        FileExistsError: If another process holds it, and `wait` is not given.
+    """
+    while (lock := _lock(path)) is None:
+        if not wait:
+            raise FileExistsError(
+                f"Another process is at work on {path}. Wait for it, or choose "
+                "another output directory."
+            )
+        time.sleep(0.5)
+    with lock:
+        try:
+            yield
+        finally:
+            os.remove(lock.name)
+
+
+def _lock(path):
+    """The open file whose lock is held; None if another process holds it."""
+    file = open(path.with_name(path.name + ".lock"), "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who held it before may have removed the file that was opened, and a
+        # third have made another one.
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+            return file
+    except OSError:
+        pass
+    file.close()
+    return None
