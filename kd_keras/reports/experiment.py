@@ -118,7 +118,8 @@ def write_results_page(folder, titles, done):
         f"Measured on {'; '.join(machines)}, with "
         + ", ".join(f"{name} {found}" for name, found in versions.items())
         + ". Teachers are trained once for all experiments, and counted where "
-        "they were trained.",
+        "they were trained. [What was tried](TRIED.md) says how recipes were "
+        "chosen.",
         "",
     ]
     for name, of in done.items():
