@@ -3,7 +3,7 @@ r"""Writes the pages of the experiments anew, from what is done.
 Reads what run_experiment left in a directory for each experiment, trains
 nothing, and needs no data set. Example:
 
-  python -m scripts.write_results --results_dir=results
+  python -m scripts.write_results --results_dir=docs/results
 """
 
 import pathlib
@@ -18,7 +18,7 @@ settings.adopt(__name__, program, takes_config=False)
 
 _RESULTS_DIR = flags.DEFINE_string(
     "results_dir",
-    "results",
+    "docs/results",
     "Directory that holds a directory for each experiment; README.md is "
     "written there.",
 )

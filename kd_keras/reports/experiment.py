@@ -135,7 +135,8 @@ def write_results_page(folder, titles, done):
 def command_of_experiment(name):
     """The line that runs a whole experiment whose results are committed."""
     return (
-        f"python -m scripts.run_experiment {name} --output_dir=results/{name}"
+        f"python -m scripts.run_experiment {name} "
+        f"--output_dir=docs/results/{name}"
     )
 
 
