@@ -63,7 +63,9 @@ class ResultsPageTest(tf.test.TestCase):
             write_results.main(["write_results"])
         page = " ".join((self.folder / "README.md").read_text().split())
         self.assertIn("as it is | 133 | 125.0 (68.1 to 181.9) | 3 |", page)
-        self.assertIn("--output_dir=docs/results/omitted_class` | 4 min |", page)
+        self.assertIn(
+            "--output_dir=docs/results/omitted_class` | 4 min |", page
+        )
         self.assertIn("abacus, 2 CPU cores, with keras 3.15.1", page)
         self.assertIn("(omitted_class/unseen.png)", page)
         report = (self.folder / "omitted_class" / "report.md").read_text()
