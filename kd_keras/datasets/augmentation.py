@@ -12,6 +12,7 @@ import numbers
 import tensorflow as tf
 
 from kd_keras import keras_hooks
+from kd_keras import pixels
 
 
 def random_shift(max_pixels):
@@ -61,6 +62,50 @@ def random_shift(max_pixels):
         return tf.ensure_shape(shifted, image.shape)
 
     return shift
+
+
+def random_noise(deviation):
+    """Adds Gaussian noise to every value of an image.
+
+    A student that sees noisy images, and the teacher's soft targets of the
+    same noisy images, is told of more than the transfer set holds, without any
+    knowledge of what may be done to images: "consistent teaching" of Beyer et
+    al. (2021, arXiv 2106.05237), whose views are other ones.
+
+    Args:
+        deviation: positive float, the standard deviation on the scale on which
+            pixels are 0 to 1.
+
+    Returns:
+        A function `(image, seed)` for `batches(augment=...)`, of uint8 images.
+        It gives float32 of the same shape; values leave [0, 1] with the noise.
+
+    Raises:
+        ValueError: If `deviation` is not a positive finite number.
+
+    Example:
+
+    >>> noise = random_noise(0.1)
+    >>> image = tf.constant([[0, 255]], tf.uint8)[..., tf.newaxis]
+    >>> print(noise(image, seed=[0, 1])[0, :, 0].numpy().round(3))
+    [-0.038  1.076]
+    """
+    if (
+        isinstance(deviation, bool)
+        or not isinstance(deviation, numbers.Real)
+        or not 0 < deviation < float("inf")
+    ):
+        raise ValueError(
+            'Argument "deviation" must be a positive number. Received: '
+            f"deviation={deviation!r}. For no noise leave it out."
+        )
+
+    def add_noise(image, seed):
+        image = pixels.to_float(image)
+        noise = tf.random.stateless_normal(tf.shape(image), seed)
+        return tf.ensure_shape(image + deviation * noise, image.shape)
+
+    return add_noise
 
 
 def check_augmentation(augment, image_spec):

@@ -66,7 +66,7 @@ def batches(
         shuffle_seed: int, or None for no shuffling. Defaults to None.
         epoch: int, or an integer scalar `tf.Variable`. Defaults to None: the
             order follows from how often the result was iterated over.
-        augment: function `(image, seed) -> image`, such as `random_shift(2)`,
+        augment: function `(image, seed) -> image`, as `random_shift(2)` gives,
             which is applied to each image before scaling. `seed` is int32 of
             shape `[2]`, for `tf.random.stateless_*`, and follows from
             `augment_seed`, the view and the position of the example in

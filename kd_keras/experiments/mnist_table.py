@@ -33,8 +33,17 @@ _STUDENTS = {
     "soft-1": {"temperature": 1.0, "soft_weight": 1.0},
     "logits": {"soft_loss": losses.LogitMatching, "soft_weight": 1.0},
     "views-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
+    "noisy-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
     "jittered-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
 }
+_HEADLINES = (
+    "teacher",
+    "hard",
+    "soft-hard-20",
+    "views-20",
+    "noisy-20",
+    "jittered-20",
+)
 # Pixels by which the images are shifted over which a teacher takes its mean.
 _VIEWS_SHIFT = 1
 _SAYS = {
@@ -46,6 +55,7 @@ _SAYS = {
     "soft-1": "soft targets alone, T = 1",
     "logits": "logits alone",
     "views-20": "labels and the mean over nine views' soft targets, T = 20",
+    "noisy-20": "labels and soft targets, T = 20, pixel noise",
     "jittered-20": "labels and soft targets, T = 20, jittered",
 }
 
@@ -58,6 +68,7 @@ class Plan:
         teacher: `digit_nets.TeacherPlan`.
         student_units: Hidden layers of the students.
         student: Their `laboratory.Recipe`.
+        noise: Standard deviation of the noise on pixels in [0, 1].
         narrow_units: Units in each of the two layers of narrower students.
         narrow: Their `laboratory.Recipe`.
     """
@@ -65,6 +76,7 @@ class Plan:
     teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
     student_units: tuple[int, ...] = (800, 800)
     student: laboratory.Recipe = digit_nets.STUDENT
+    noise: float = 0.2
     narrow_units: tuple[int, ...] = _NARROW
     narrow: laboratory.Recipe = laboratory.Recipe(
         30, 256, 2e-3, "mixed_bfloat16"
@@ -129,11 +141,14 @@ def _student(arm, seed, lab, teacher):
     soft = dict(_STUDENTS[arm])
     if "soft_loss" in soft:
         soft["soft_loss"] = soft["soft_loss"]()
-    if arm == "jittered-20":
-        # Both see the same shifted image, another one in each epoch: there
+    augment = {
+        "noisy-20": datasets.random_noise(of.noise),
+        "jittered-20": datasets.random_shift(of.teacher.max_shift),
+    }
+    if arm in augment:
+        # Both see the same changed image, another one in each epoch: there
         # is nothing to store.
-        soft["teacher"] = teacher
-        soft["augment"] = datasets.random_shift(of.teacher.max_shift)
+        soft |= {"teacher": teacher, "augment": augment[arm]}
     elif soft:
         soft["store"] = digit_nets.targets_of(
             lab,
@@ -224,7 +239,7 @@ def find(results, settings):
 
 
 def _headlines(results, errors):
-    for arm in ("teacher", "hard", "soft-hard-20", "views-20", "jittered-20"):
+    for arm in _HEADLINES:
         if arm in errors:
             yield findings.Headline(
                 f"errors of 10,000: {_SAYS[arm]}",
@@ -331,6 +346,7 @@ def _full_checks(results, errors):
     for arm, at_most in (
         ("soft-hard-20", 74),
         ("views-20", 74),
+        ("noisy-20", 74),
         ("jittered-20", 67),
     ):
         if arm in errors:
