@@ -27,6 +27,7 @@ from kd_keras.distiller import Distiller
 from kd_keras.saved_teachers import load_teacher
 from kd_keras.teachers import EnsembleTeacher
 from kd_keras.teachers import ProbabilityTeacher
+from kd_keras.together import fit_together
 from kd_keras.version import __version__ as __version__
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "datasets",
     "distribution",
     "export",
+    "fit_together",
     "load_teacher",
     "losses",
     "metrics",

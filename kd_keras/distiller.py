@@ -131,7 +131,9 @@ class Distiller(
         replica_checks.check_student(student)
         # Inputs are cast by the student, and the policy only decides whether
         # `compile` adds loss scaling: as the student's layers need it.
-        super().__init__(name=name, dtype=_policy(student), autocast=False)
+        super().__init__(
+            name=name, dtype=model_checks.policy(student), autocast=False
+        )
         if teacher_dtype is not None:
             teacher_dtype = precision.checked_policy(teacher_dtype).name
         # Keras does not look into a namespace, so it tracks nothing of this.
@@ -238,11 +240,16 @@ class Distiller(
         Returns:
             A dict of logs.
         """
-        batch = batches.unpack(data)
+        return self._train_on(batches.unpack(data))
+
+    def _train_on(self, batch, forward=teachers.forward):
+        """One step on a batch; what runs the teacher may be shared."""
         with tf.GradientTape() as tape:
             logits = self.student(batch.x, training=True)
             with tape.stop_recording():
-                soft_targets = objective.find_soft_targets(self, batch, logits)
+                soft_targets = objective.find_soft_targets(
+                    self, batch, logits, forward
+                )
             terms = objective.terms(self, batch, logits, soft_targets)
             loss = self.optimizer.scale_loss(terms.minimised)
         self._note_inputs(batch.x)
@@ -267,10 +274,13 @@ class Distiller(
         Returns:
             A dict of logs.
         """
-        batch = batches.unpack(data)
+        return self._test_on(batches.unpack(data))
+
+    def _test_on(self, batch, forward=teachers.forward):
+        """One step of evaluation on a batch; see `_train_on`."""
         logits = self.student(batch.x, training=False)
         soft_targets = objective.find_soft_targets(
-            self, batch, logits, training=False
+            self, batch, logits, forward, training=False
         )
         terms = objective.terms(
             self, batch, logits, soft_targets, training=False
@@ -366,25 +376,6 @@ class Distiller(
             self._untracked.input_spec = keras.tree.map_structure(
                 lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x
             )
-
-
-def _policy(student):
-    """The dtype policy under which `compile` scales the loss as needed."""
-    if any(
-        layer.compute_dtype == "float16"
-        for layer in keras_hooks.layers_of(student)
-        if not _computes_nothing(layer)
-    ):
-        return keras.DTypePolicy("mixed_float16")
-    return keras.DTypePolicy("float32")
-
-
-def _computes_nothing(layer):
-    """Whether a layer has the global dtype policy and no use for it."""
-    is_graph = isinstance(layer, keras.Model) and type(
-        layer
-    ).call.__module__.startswith("keras.")
-    return is_graph or isinstance(layer, keras.layers.InputLayer)
 
 
 def _soft_loss(soft_loss, temperature):

@@ -90,28 +90,20 @@ class CheckedLoops:
                 where they are, the data does not fit, or, at the end of an
                 epoch, values turn out to be bad.
         """
-        x = self._prepared(x)
-        if self.compiled:
-            arguments.check_compiled(self)
-        arguments.check_shuffle(self, x, shuffle)
-        validation_data = self._prepared(validation_data)
-        callbacks = _prepared_callbacks(
-            callbacks, kwargs.get("steps_per_epoch")
+        x, validation_data, callbacks = self._prepare_fit(
+            x,
+            validation_data,
+            callbacks,
+            shuffle,
+            class_weight,
+            sample_weight,
+            kwargs.get("steps_per_epoch"),
         )
-        self._set_class_weight(class_weight, sample_weight)
-        if isinstance(validation_data, tuple) and len(validation_data) == 3:
-            val_x, val_y, weight = validation_data
-            weight = batches.weights_like_targets(val_y, weight)
-            validation_data = (val_x, val_y, weight)
-        checks = self._loop.checks["training"]
-        checks.reset()
-        self._let_build("training")
         with (
-            self._phase("training"),
             worker_callbacks.only_chief_writes(
                 self.distribute_strategy, callbacks
             ),
-            value_checks.checked_first(callbacks, checks) as callbacks,
+            self._fitting(callbacks) as callbacks,
         ):
             return super().fit(
                 x,
@@ -254,6 +246,30 @@ class CheckedLoops:
         with self._phase(phase):
             return self.get_metrics_result()
 
+    def _prepare_fit(
+        self,
+        x,
+        validation_data,
+        callbacks,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        steps_per_epoch=None,
+    ):
+        """Checks what `fit` was given; returns the first three, made ready."""
+        x = self._prepared(x)
+        if self.compiled:
+            arguments.check_compiled(self)
+        arguments.check_shuffle(self, x, shuffle)
+        validation_data = self._prepared(validation_data)
+        callbacks = _prepared_callbacks(callbacks, steps_per_epoch)
+        self._set_class_weight(class_weight, sample_weight)
+        if isinstance(validation_data, tuple) and len(validation_data) == 3:
+            val_x, val_y, weight = validation_data
+            weight = batches.weights_like_targets(val_y, weight)
+            validation_data = (val_x, val_y, weight)
+        return x, validation_data, callbacks
+
     def _prepared(self, data):
         """Data that is ready for the strategy, if the Distiller is."""
         replica_checks.check_ready(self, data)
@@ -300,6 +316,18 @@ class CheckedLoops:
             yield
         finally:
             self._loop.phase = before
+
+    @contextlib.contextmanager
+    def _fitting(self, callbacks):
+        """Is in training; yields callbacks that first look at bad values."""
+        checks = self._loop.checks["training"]
+        checks.reset()
+        self._let_build("training")
+        with (
+            self._phase("training"),
+            value_checks.checked_first(callbacks, checks) as callbacks,
+        ):
+            yield callbacks
 
     @contextlib.contextmanager
     def _checked(self, phase, may_have_labels=True):

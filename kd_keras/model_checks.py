@@ -253,3 +253,30 @@ def _of_operation(operation):
     if kind == "Activation" and name == "linear":
         return "transparent"
     return name
+
+
+def policy(student):
+    """The dtype policy under which `compile` scales the loss as needed.
+
+    Args:
+        student: A `keras.Model`.
+
+    Returns:
+        `keras.DTypePolicy`: "mixed_float16" if a layer of the student computes
+        in float16, whatever the global policy is; else "float32".
+    """
+    if any(
+        layer.compute_dtype == "float16"
+        for layer in keras_hooks.layers_of(student)
+        if not _computes_nothing(layer)
+    ):
+        return keras.DTypePolicy("mixed_float16")
+    return keras.DTypePolicy("float32")
+
+
+def _computes_nothing(layer):
+    """Whether a layer has the global dtype policy and no use for it."""
+    is_graph = isinstance(layer, keras.Model) and type(
+        layer
+    ).call.__module__.startswith("keras.")
+    return is_graph or isinstance(layer, keras.layers.InputLayer)

@@ -63,13 +63,16 @@ def soft_losses(distiller, logits):
     )
 
 
-def find_soft_targets(distiller, batch, logits, training=True):
+def find_soft_targets(
+    distiller, batch, logits, forward=teachers.forward, training=True
+):
     """Takes the teacher's logits from the batch, or calls the teacher.
 
     Args:
         distiller: The `Distiller`.
         batch: A `batches.Batch`.
         logits: The student's outputs.
+        forward: What runs a teacher, as `teachers.forward`.
         training: Whether this is a step of training. Evaluation calls the
             teacher only for fidelity metrics or where nothing else is left.
 
@@ -105,7 +108,7 @@ def find_soft_targets(distiller, batch, logits, training=True):
         if not (training or only_soft or distiller.fidelity_metrics):
             return None
         what = "teacher's logits"
-        found = teachers.forward(distiller.teacher, batch.x, like=logits)
+        found = forward(distiller.teacher, batch.x, like=logits)
     found = batches.match(
         found, logits, output_names(distiller), what, partial=True
     )

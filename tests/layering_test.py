@@ -40,7 +40,7 @@ LAYERS = (
         "value_checks",
         "worker_callbacks",
     ),
-    ("arguments", "callbacks", "distiller", "loops", "objective"),
+    ("arguments", "callbacks", "distiller", "loops", "objective", "together"),
     ("training",),
     ("benchmarks", "experiments"),
     ("reports",),

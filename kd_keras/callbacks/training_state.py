@@ -217,11 +217,15 @@ class TrainingState(keras.callbacks.Callback):
     def _variables(self):
         """All variables, each with a description."""
         named = [(variable, variable.path) for variable in self.model.variables]
-        optimizer = self.model.optimizer
-        if optimizer is not None:
+        # Several, where several models train together.
+        trained = getattr(self.model, "distillers", {"": self.model}).values()
+        for model in trained:
+            optimizer = model.optimizer
+            if optimizer is None:
+                continue
             if not optimizer.built:
                 with self.model.distribute_strategy.scope():
-                    optimizer.build(self.model.trainable_variables)
+                    optimizer.build(model.trainable_variables)
             # Their paths depend on who builds them, and when.
             named += [
                 (variable, f"optimizer/{variable.name}")

@@ -1,0 +1,281 @@
+"""Several students in one training, which share each pass of their teacher."""
+
+import contextlib
+
+import keras
+
+from kd_keras import batches
+from kd_keras import replication
+from kd_keras import teachers
+from kd_keras import worker_callbacks
+from kd_keras.distiller import Distiller
+
+# What must be the same for all that run in one step.
+_SAME = (
+    "distribute_strategy",
+    "jit_compile",
+    "run_eagerly",
+    "steps_per_execution",
+)
+
+
+def fit_together(distillers, x=None, y=None, **kwargs):
+    """Trains several Distillers on the same batches, as each `fit` would.
+
+    In every step the data is read once and the teacher runs once, whatever the
+    number of students: a sweep over temperatures, weights or sizes costs one
+    teacher. Each student ends as it would by a `fit` of its own: it has its own
+    optimizer, loss, metrics and random numbers. Distillers stay what they are,
+    to be evaluated, saved, exported or trained on one by one.
+
+    Args:
+        distillers: Dict of names to compiled `Distiller` objects, whose
+            students share no variables. Those that have a teacher have the
+            same object: where it is an ensemble, make one `EnsembleTeacher`.
+        x: Data, as for `Distiller.fit`, like all other arguments.
+        y: Labels, or stored targets.
+        **kwargs: The further arguments of `Distiller.fit`. Logs bear the name
+            of their Distiller: `val_loss` of the one called "warm" is
+            `val_warm_loss` for `EarlyStopping`, which ends the training of
+            all. Callbacks find no optimizer in their model: to change
+            learning rates give schedules.
+
+    Returns:
+        Dict of names to `keras.callbacks.History`, in each the names of logs
+        as a `fit` of its own gives them.
+
+    Raises:
+        TypeError: If `distillers` is no dict of Distillers by name.
+        ValueError: If one is not compiled, two share variables, teachers or
+            the outputs of students differ, they were compiled to run in
+            different ways, or the data does not fit.
+
+    Example:
+
+    >>> def net(units):
+    ...     return keras.Sequential(
+    ...         [keras.Input((2,)), keras.layers.Dense(units)])
+    >>> teacher = net(3)
+    >>> distillers = {}
+    >>> for name, temperature in (("cool", 2.0), ("warm", 20.0)):
+    ...     distillers[name] = kd_keras.Distiller(
+    ...         student=net(3), teacher=teacher, temperature=temperature,
+    ...         soft_weight=1.0)
+    ...     distillers[name].compile("sgd")
+    >>> histories = kd_keras.fit_together(
+    ...     distillers, np.eye(2), epochs=2, verbose=0)
+    >>> [len(histories[name].history["loss"]) for name in ("cool", "warm")]
+    [2, 2]
+    """
+    _check(distillers)
+    first = next(iter(distillers.values()))
+    with first.distribute_strategy.scope():
+        together = _Together(distillers)
+        together.compile(
+            optimizer=None,
+            run_eagerly=first.run_eagerly,
+            steps_per_execution=first.steps_per_execution,
+            jit_compile=first.jit_compile,
+        )
+    found = together.fit(x, y, **kwargs)
+    histories = {}
+    for name, distiller in distillers.items():
+        history = keras.callbacks.History()
+        history.set_model(distiller)
+        history.epoch = list(found.epoch)
+        history.history = _own_logs(found.history, name, distillers)
+        histories[name] = distiller.history = history
+    return histories
+
+
+class _Together(replication.ReplicatedSteps, keras.Model):
+    """The loop of several Distillers, each of which takes its own steps."""
+
+    def __init__(self, distillers):
+        super().__init__(name="together", autocast=False)
+        # Tracked: what they learn is part of the state of a training.
+        self.distillers = dict(distillers)
+        self.built = True
+
+    @property
+    def metrics(self):
+        """The metrics of all, which begin anew in each epoch."""
+        return [
+            metric
+            for distiller in self.distillers.values()
+            for metric in distiller.metrics
+        ]
+
+    def get_metrics_result(self):
+        """Returns the logs of all, each with the name of its Distiller."""
+        return self._named(lambda distiller: distiller.get_metrics_result())
+
+    def train_step(self, data):
+        """One step of each on the same batch."""
+        batch, forward = batches.unpack(data), _forward_once()
+        return self._named(lambda one: one._train_on(batch, forward))
+
+    def test_step(self, data):
+        """One step of evaluation of each on the same batch."""
+        batch, forward = batches.unpack(data), _forward_once()
+        return self._named(lambda one: one._test_on(batch, forward))
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        callbacks=None,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Trains them, as `Distiller.fit` does one."""
+        callbacks = [_Finish(), *keras.tree.flatten(callbacks or [])]
+        with contextlib.ExitStack() as stack:
+            for one in self.distillers.values():
+                x, validation_data, callbacks = one._prepare_fit(
+                    x,
+                    validation_data,
+                    callbacks,
+                    shuffle,
+                    class_weight,
+                    sample_weight,
+                    kwargs.get("steps_per_epoch"),
+                )
+                callbacks = stack.enter_context(one._fitting(callbacks))
+            stack.enter_context(
+                worker_callbacks.only_chief_writes(
+                    self.distribute_strategy, callbacks
+                )
+            )
+            return super().fit(
+                x,
+                y,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                sample_weight=batches.weights_like_targets(y, sample_weight),
+                **kwargs,
+            )
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluates them: the validation of `fit`."""
+        with contextlib.ExitStack() as stack:
+            for one in self.distillers.values():
+                one._loop.checks["training"].raise_if_bad()
+                stack.enter_context(one._checked("evaluation"))
+            return super().evaluate(*args, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        for one in self.distillers.values():
+            one._maybe_symbolic_build(iterator, data_batch)
+
+    def _named(self, call):
+        return {
+            f"{name}_{log}": value
+            for name, one in self.distillers.items()
+            for log, value in call(one).items()
+        }
+
+
+class _Finish(keras.callbacks.Callback):
+    """Ends the training of each as `fit` ends one: averages become weights."""
+
+    def on_train_end(self, logs=None):
+        for one in self.model.distillers.values():
+            one.optimizer.finalize_variable_values(one.trainable_weights)
+
+
+def _forward_once():
+    """A `teachers.forward` that runs a teacher once, for all who ask."""
+    found = []
+
+    def forward(teacher, x, like=None):
+        if not found:
+            logits = teachers.forward(teacher, x, like)
+            found.append(keras.tree.map_structure(_at_once, logits))
+        return found[0]
+
+    return forward
+
+
+def _at_once(logits_at):
+    """The same, computed once for each temperature."""
+    computed = {}
+
+    def compute(temperature):
+        if temperature not in computed:
+            computed[temperature] = logits_at(temperature)
+        return computed[temperature]
+
+    return teachers.LogitsAt(logits_at.shape, compute)
+
+
+def _own_logs(history, name, names):
+    """The logs of one Distiller, under the names that it gives them."""
+    own = {}
+    for log, values in history.items():
+        for phase in ("val_", ""):
+            found = [n for n in names if log.startswith(f"{phase}{n}_")]
+            if found:
+                # "warm_2_loss" is of "warm_2", should there be a "warm".
+                if max(found, key=len) == name:
+                    own[phase + log.removeprefix(f"{phase}{name}_")] = values
+                break
+    return own
+
+
+def _check(distillers):
+    """Raises what can be told before the first step."""
+    if (
+        not isinstance(distillers, dict)
+        or not distillers
+        or not all(
+            isinstance(name, str) and name and isinstance(one, Distiller)
+            for name, one in distillers.items()
+        )
+    ):
+        raise TypeError(
+            "fit_together() takes a dict of names to Distillers: "
+            '{"warm": distiller, ...}. '
+            f"Received: {distillers!r}"
+        )
+    first_name, first = next(iter(distillers.items()))
+    owners = {}
+    for name, one in distillers.items():
+        if not one.compiled:
+            raise ValueError(
+                f"Distiller {name!r} is not compiled. Compile each: "
+                "distiller.compile(optimizer, loss)."
+            )
+        parts = [*one.student.variables, one.optimizer]
+        for part in parts:
+            other = owners.setdefault(id(part), name)
+            if other != name:
+                raise ValueError(
+                    f"Distillers {other!r} and {name!r} share variables or an "
+                    "optimizer, so that each would train the other's student. "
+                    "Make a student and an optimizer for each."
+                )
+        for setting in _SAME:
+            values = getattr(first, setting), getattr(one, setting)
+            if values[0] is not values[1] and values[0] != values[1]:
+                raise ValueError(
+                    f"Distillers {first_name!r} and {name!r} are to run in "
+                    f"one step, and `{setting}` differs: {values[0]!r} and "
+                    f"{values[1]!r}. Make them alike."
+                )
+    with_teacher = {
+        name: one for name, one in distillers.items() if one.teacher is not None
+    }
+    for name, one in with_teacher.items():
+        shared, *_ = with_teacher
+        if one.teacher is not with_teacher[shared].teacher:
+            raise ValueError(
+                f"Distillers {shared!r} and {name!r} have two teachers. Give "
+                "both the same object: of a list make one "
+                "kd_keras.EnsembleTeacher(list), and of teacher_dtype one "
+                "kd_keras.precision.low_precision(teacher, dtype)."
+            )
