@@ -22,8 +22,12 @@ _DATASET = data_flags.define_dataset()
 _COMPARE = flags.DEFINE_list(
     "compare",
     [],
-    "What to compare, in this order: writing, reading, mlp_step, convnet_step, "
-    "mlp_ensemble, compiled_mlp_ensemble, convnet_ensemble. Default: all but "
+    "What to compare. On the data set: writing, reading, mlp_step, "
+    "convnet_step, mlp_ensemble, compiled_mlp_ensemble, convnet_ensemble. On "
+    "random data: step_mlp, step_convnet, step_1000_classes, "
+    "step_32000_classes, step_ensemble, several_students, loss_1000_classes, "
+    "loss_32000_classes, memory, first_step, import, loss_memory, "
+    "growth_examples, growth_batch, growth_classes. Default: all but "
     "mlp_ensemble, which takes long and tells of XLA.",
 )
 _SPLIT = flags.DEFINE_string("split", "train", "Split, in TFDS' notation.")
@@ -50,25 +54,26 @@ def _benchmark():
     import keras
     import tensorflow as tf
 
+    from kd_keras import benchmarks
     from kd_keras import datasets
     from kd_keras import runs
     from kd_keras.benchmarks import rounds
-    from kd_keras.benchmarks import stored_targets
 
-    source, ensemble_source = (
-        datasets.load(
+    names = _COMPARE.value or benchmarks.DEFAULT_NAMES
+    benchmarks.check_names(names)
+
+    def load(split):
+        return datasets.load(
             _DATASET.value,
             split,
             data_dir=data_flags.DATA_DIR.value,
             image_size=settings.numbers(data_flags.IMAGE_SIZE),
         )
-        for split in (_SPLIT.value, _ENSEMBLE_SPLIT.value)
-    )
+
     ratios = []
-    for ratio in stored_targets.run(
-        source,
-        ensemble_source,
-        names=_COMPARE.value or stored_targets.DEFAULT_NAMES,
+    for ratio in benchmarks.run(
+        names,
+        lambda: (load(_SPLIT.value), load(_ENSEMBLE_SPLIT.value)),
         num_rounds=_ROUNDS.value,
         num_epochs=_EPOCHS.value,
     ):

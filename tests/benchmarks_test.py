@@ -7,9 +7,15 @@ import tempfile
 import pytest
 import tensorflow as tf
 
+from kd_keras import benchmarks
 from kd_keras import datasets
+from kd_keras.benchmarks import growth
+from kd_keras.benchmarks import processes as processes_lib
 from kd_keras.benchmarks import rounds
+from kd_keras.benchmarks import several_students
+from kd_keras.benchmarks import steps
 from kd_keras.benchmarks import stored_targets
+from kd_keras.benchmarks import workloads
 from tests import processes
 
 
@@ -72,6 +78,67 @@ class RoundsTest(tf.test.TestCase):
             self.assertEqual(ratio.holds, holds)
 
 
+class RandomDataTest(tf.test.TestCase):
+    def workload(self):
+        return workloads.Workload(
+            "tiny",
+            (3,),
+            4,
+            8,
+            5,
+            workloads.mlps((6,), (3,), 4),
+            workloads.mlps((7,), (3,), 4),
+        )
+
+    def test_the_teacher_runs_on_every_batch(self):
+        workload, calls = self.workload(), tf.Variable(0)
+        model = workload.make_teacher(0)
+
+        def teacher(x):
+            calls.assign_add(1)
+            return model(x)
+
+        x, y = workload.arrays()
+        data = workloads.batched(workload, x, y)
+        run = workloads.bare_forward(teacher, data)
+        last = float(tf.reduce_sum(model(x[-8:])))
+        self.assertAllClose(run(), last, rtol=1e-5)
+        self.assertEqual(int(calls), 5)
+
+    @pytest.mark.slow
+    def test_all_ways_to_take_a_step(self):
+        taken = rounds.time_in_turn(
+            steps.arms(self.workload()), num_rounds=1, warm_up=False
+        )
+        self.assertContainsSubset(
+            ["teacher", "plain", "live", "stored", "keras", "keras_evaluate"],
+            taken,
+        )
+        self.assertLen(list(steps._ratios("", taken)), 9)
+
+    @pytest.mark.slow
+    def test_eight_students(self):
+        ratios = several_students.run(num_rounds=1)
+        self.assertGreater(ratios[1].median, 1)
+
+    @pytest.mark.slow
+    def test_in_processes_of_their_own(self):
+        for name in processes_lib.NAMES:
+            for ratio in processes_lib.run(name, num_rounds=1):
+                self.assertGreater(min(ratio.ratios), 0)
+        # Two arrays of 262 MB are kept for the gradient.
+        self.assertBetween(ratio.median, 1.5, 3.5)
+
+    def test_growth(self):
+        ratios = growth.run("growth_examples", num_rounds=1, sizes=(300, 700))
+        self.assertLen(ratios, 1)
+        self.assertIn("700 to 300", ratios[0].name)
+        ratios = growth.run("growth_batch", num_rounds=1, sizes=(2, 4, 8))
+        self.assertLen(ratios, 2)
+        # Per example, so that they grow less than the batch.
+        self.assertLess(ratios[0].median, 1.5)
+
+
 class BenchmarkScriptTest(tf.test.TestCase):
     def test_runs(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -83,7 +150,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
                 "--rounds=1",
                 "--epochs=1",
                 "--split=train[:200]",
-                "--compare=mlp_step",
+                "--compare=loss_1000_classes,mlp_step",
                 f"--output={output}",
             ],
             {},
@@ -91,7 +158,9 @@ class BenchmarkScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
-        self.assertLen(json.loads(output.read_text()), 1)
+        names = [ratio["name"] for ratio in json.loads(output.read_text())]
+        self.assertLen(names, 3)
+        self.assertIn("loss of 256 x 1,000", names[1])
 
     @pytest.mark.slow
     def test_all_comparisons(self):
@@ -108,6 +177,10 @@ class BenchmarkScriptTest(tf.test.TestCase):
             ValueError, "comparison flying.*some of writing, reading"
         ):
             next(stored_targets.run(None, None, names=["writing", "flying"]))
+        with self.assertRaisesRegex(
+            ValueError, "comparison flying.*growth_classes"
+        ):
+            next(benchmarks.run(["step_mlp", "flying"], None))
 
 
 if __name__ == "__main__":

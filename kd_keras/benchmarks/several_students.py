@@ -1,0 +1,123 @@
+"""Several students on one pass of the teacher, beside a run for each."""
+
+import functools
+import time
+
+import keras
+
+from kd_keras import together
+from kd_keras.benchmarks import rounds
+from kd_keras.benchmarks import workloads
+from kd_keras.distiller import Distiller
+
+NAME = "several_students"
+_NUM_STUDENTS = 8
+# Its forward pass takes some five times as long as the step of a student.
+_TEACHER = (2400, 2400)
+_STUDENT = (300, 300)
+_EPOCHS = 3
+
+
+def run(name=NAME, *, num_rounds=7):
+    """Times eight students together and one by one.
+
+    Args:
+        name: `NAME`.
+        num_rounds: Rounds that count. Defaults to 7.
+
+    Returns:
+        List of `rounds.Ratio`.
+    """
+    del name
+    taken = rounds.time_in_turn(arms(), num_rounds=num_rounds)
+    return [
+        rounds.ratio_of(
+            "teacher / plain step of a student", taken, "teacher", "plain", ""
+        ),
+        rounds.ratio_of(
+            f"{_NUM_STUDENTS} students one by one / on one live pass",
+            taken,
+            "one_by_one",
+            "together",
+            ">= 2.5",
+        ),
+    ]
+
+
+def arms():
+    """Functions that train all students, or one without a teacher.
+
+    Returns:
+        Dict of names to functions without arguments, which return the seconds
+        that count.
+    """
+    workload = workloads.Workload(
+        f"MLP of {_TEACHER} to {_STUDENT}",
+        (28, 28, 1),
+        10,
+        128,
+        30,
+        workloads.mlps(_STUDENT, (28, 28, 1), 10),
+        workloads.mlps(_TEACHER, (28, 28, 1), 10),
+    )
+    data = workloads.batched(workload, *workload.arrays())
+    teacher = workload.make_teacher(0)
+
+    def distillers():
+        return {
+            f"student_{i}": workloads.compiled(
+                Distiller(
+                    student=workload.make_student(i),
+                    teacher=teacher,
+                    temperature=1.0 + i,
+                ),
+                workloads.STEPS_PER_EXECUTION,
+            )
+            for i in range(_NUM_STUDENTS)
+        }
+
+    alone, joint = distillers(), distillers()
+    plain = workloads.compiled(
+        workload.make_student(0), workloads.STEPS_PER_EXECUTION
+    )
+
+    def fit(call):
+        clock = _AfterTheFirst()
+        call(
+            data,
+            epochs=_EPOCHS,
+            verbose=0,
+            shuffle=False,
+            callbacks=[clock],
+        )
+        return rounds.Counted(clock.seconds)
+
+    return {
+        "teacher": workloads.bare_forward(teacher, data),
+        "plain": lambda: fit(plain.fit),
+        "one_by_one": lambda: rounds.Counted(
+            sum(fit(one.fit) for one in alone.values())
+        ),
+        "together": lambda: fit(
+            functools.partial(together.fit_together, joint)
+        ),
+    }
+
+
+class _AfterTheFirst(keras.callbacks.Callback):
+    """Times the epochs but for the first, in which steps may be traced.
+
+    Attributes:
+        seconds: Mean of an epoch.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            self._begin = time.perf_counter()
+
+    def on_train_end(self, logs=None):
+        self.seconds = (time.perf_counter() - self._begin) / (_EPOCHS - 1)

@@ -1,0 +1,166 @@
+"""What a step of distillation costs beside its parts and its alternatives."""
+
+import functools
+
+import keras
+import numpy as np
+
+from kd_keras import teachers
+from kd_keras.benchmarks import rounds
+from kd_keras.benchmarks import workloads
+from kd_keras.distiller import Distiller
+
+# What a comparison is called, in front of the name of its workload.
+PREFIX = "step_"
+NAMES = tuple(PREFIX + name for name in workloads.WORKLOADS)
+
+
+def run(name, *, num_rounds=7):
+    """Times every way to train and evaluate on one workload.
+
+    Args:
+        name: One of `NAMES`.
+        num_rounds: Rounds that count. Defaults to 7.
+
+    Returns:
+        List of `rounds.Ratio`.
+    """
+    workload = workloads.WORKLOADS[name.removeprefix(PREFIX)]
+    taken = rounds.time_in_turn(arms(workload), num_rounds=num_rounds)
+    return list(_ratios(workload.title, taken))
+
+
+def arms(workload, only=None):
+    """Functions that train or evaluate for one epoch.
+
+    Args:
+        workload: `workloads.Workload`.
+        only: Name of the arm to make. Defaults to None: all.
+
+    Returns:
+        Dict of names to functions without arguments: the student alone
+        (`plain`), the teacher's forward pass alone (`teacher`), ours (`live`,
+        `stored`), those of `keras.distillation` as it comes (`keras`) and with
+        a `KLDivergence` object (`keras_kl`), which are missing where the
+        teacher is an ensemble, and evaluation (`..._evaluate`). `..._many`
+        takes several steps per execution, `..._compiled` does so by XLA.
+    """
+    x, y = workload.arrays()
+    data = workloads.batched(workload, x, y)
+    teacher = workload.make_teacher(0)
+    stored = workloads.batched(
+        workload,
+        x,
+        {"label": y, "teacher_logits": _all_logits(teacher, data)},
+    )
+    many = {"steps_per_execution": workloads.STEPS_PER_EXECUTION}
+    by_xla = {**many, "jit_compile": True}
+    found = {"teacher": workloads.bare_forward(teacher, data)}
+
+    def add(name, make, data, evaluates=True, **compile_args):
+        if only not in (None, name):
+            return
+        model = workloads.compiled(make(), **compile_args)
+        found[name] = lambda: model.fit(data, verbose=0, shuffle=False)
+        if evaluates:
+            found[f"{name}_evaluate"] = lambda: model.evaluate(data, verbose=0)
+
+    def student():
+        return workload.make_student(1)
+
+    def ours(teacher=teacher):
+        return Distiller(
+            student=student(),
+            teacher=teacher,
+            temperature=workloads.TEMPERATURE,
+        )
+
+    def student_only():
+        return ours(None)
+
+    add("plain", student, data)
+    add("live", ours, data)
+    add("stored", student_only, stored, False)
+    add("plain_many", student, data, False, **many)
+    add("live_many", ours, data, False, **many)
+    add("stored_many", student_only, stored, False, **many)
+    add("stored_compiled", student_only, stored, False, **by_xla)
+    if not isinstance(teacher, teachers.EnsembleTeacher):
+        for name, loss, evaluates in (
+            ("keras", "kl_divergence", True),
+            ("keras_kl", keras.losses.KLDivergence(), False),
+        ):
+            make = functools.partial(theirs, teacher, student, loss)
+            add(name, make, data, evaluates)
+    return found
+
+
+def theirs(teacher, make_student, loss):
+    """The Distiller of Keras itself."""
+    # Nobody else imports it.
+    from keras import distillation
+
+    return distillation.Distiller(
+        teacher=teacher,
+        student=make_student(),
+        distillation_losses=distillation.LogitsDistillation(
+            temperature=workloads.TEMPERATURE, loss=loss
+        ),
+        student_loss_weight=0.1,
+    )
+
+
+def _all_logits(teacher, data):
+    logits = [workloads.logits_of(teacher, x).numpy() for x, _ in data]
+    return np.concatenate(logits)
+
+
+def _ratios(title, taken):
+    def ratio(what, first, second, limit):
+        return rounds.ratio_of(f"{title}: {what}", taken, first, second, limit)
+
+    yield ratio("teacher / plain step", "teacher", "plain", "")
+    yield ratio(
+        "live step / (teacher + plain step)",
+        "live",
+        ("teacher", "plain"),
+        "<= 1.05",
+    )
+    yield ratio(
+        "the same, several steps per execution",
+        "live_many",
+        ("teacher", "plain_many"),
+        "<= 1.05",
+    )
+    yield ratio("stored / plain step", "stored", "plain", "<= 1.05")
+    yield ratio(
+        "the same, several steps per execution",
+        "stored_many",
+        "plain_many",
+        "<= 1.05",
+    )
+    if "keras" in taken:
+        yield ratio(
+            "live step / keras.distillation as it comes",
+            "live",
+            "keras",
+            "<= 1",
+        )
+        yield ratio(
+            "live step / keras.distillation with KLDivergence()",
+            "live",
+            "keras_kl",
+            "<= 1",
+        )
+        yield ratio(
+            "keras.distillation as it comes / stored, compiled",
+            "keras",
+            "stored_compiled",
+            ">= 2" if "10 classes" in title else "",
+        )
+        yield ratio(
+            "evaluation, keras.distillation / ours",
+            "keras_evaluate",
+            "live_evaluate",
+            ">= 1.5",
+        )
