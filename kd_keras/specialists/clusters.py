@@ -90,3 +90,29 @@ def cluster_classes(probs, num_sets, set_size=None, *, seed=0):
         sets = np.sort(sets[:set_size], axis=0).T
     unique = {tuple(int(one) for one in classes) for classes in sets}
     return [list(classes) for classes in sorted(unique) if classes]
+
+
+def random_classes(class_sets, num_classes, seed):
+    """Class sets that are like others but for the classes that are in them.
+
+    The control for `cluster_classes`: the classes change places at random. So
+    there are as many sets, of the same sizes, that share as many classes, and
+    as many classes that no set has, one, or several.
+
+    Args:
+        class_sets: List of lists of int.
+        num_classes: int.
+        seed: int, not negative.
+
+    Returns:
+        List of sorted lists of int, in the order of `class_sets`.
+
+    Example:
+
+    >>> random_classes([[0, 1], [1, 2]], 6, seed=0)
+    [[2, 4], [2, 3]]
+    """
+    places = np.random.default_rng(seed).permutation(num_classes)
+    return [
+        sorted(int(places[one]) for one in classes) for classes in class_sets
+    ]

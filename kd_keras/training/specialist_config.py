@@ -1,0 +1,137 @@
+"""What the program that trains specialists can be told."""
+
+import dataclasses
+
+from kd_keras import arguments
+from kd_keras import ops
+from kd_keras import specialists
+from kd_keras.training import config as config_lib
+from kd_keras.training import specialist_training
+
+RULES = (specialists.dustbin.BAYES, specialists.dustbin.PAPER)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecialistsConfig:
+    """How a generalist gets its specialists.
+
+    Attributes:
+        dataset: Name of a TFDS image-classification set, or `"digits"`.
+        data_dir: Where TFDS keeps its data sets; None for its own default.
+        image_size: Height and width to resize images to; None for as they are.
+        train_split: Split to train on, in TFDS' notation.
+        cluster_split: Split on whose images the generalist's predictions are
+            clustered, labels taking no part; None for `train_split`. What it
+            has learnt by heart it confuses no more: then a split that it did
+            not see says more.
+        test_split: Split to count errors on.
+        generalist: Path of a `.keras` file; None to train one.
+        generalist_model: What to train, as `architectures.build` takes it.
+        generalist_dropout: Dropout rate of its hidden layers; None for 0.5 in
+            our models, and what others have of their own.
+        generalist_epochs: Passes over the training split.
+        num_sets: How many specialists.
+        set_size: Classes of each, the nearest to the centre of a cluster; None
+            for the clusters themselves, which share no class.
+        head_epochs: As of `SpecialistRecipe`.
+        epochs: The same.
+        learning_rate: Of Adam for the generalist.
+        head_learning_rate: As of `SpecialistRecipe`; it falls to 0.
+        specialist_learning_rate: The same, when all of it learns.
+        sampled_share: As of `SpecialistRecipe`.
+        full_softmax: The same.
+        temperature: The same.
+        soft_weight: The same.
+        dustbin_rule: `"bayes"` or `"paper"`, as of
+            `specialists.dustbin_shift`.
+        top_n: How many of the generalist's most probable classes choose the
+            specialists that are asked.
+        max_shift: Pixels by which images are shifted at most, in every epoch
+            anew; 0 for not at all.
+        batch_size: Examples per step.
+        seed: Of weights, order, clusters, and of the choice for the dustbin.
+    """
+
+    dataset: str = "digits"
+    data_dir: str | None = None
+    image_size: tuple[int, int] | None = None
+    train_split: str = "train"
+    cluster_split: str | None = None
+    test_split: str = "test"
+    generalist: str | None = None
+    generalist_model: str = "mlp:400,400"
+    generalist_dropout: float | None = None
+    generalist_epochs: int = 60
+    num_sets: int = 3
+    set_size: int | None = 4
+    head_epochs: int = 5
+    epochs: int = 20
+    learning_rate: float = 1e-3
+    head_learning_rate: float = 1e-3
+    specialist_learning_rate: float = 1e-3
+    sampled_share: float = 0.5
+    full_softmax: bool = False
+    temperature: float = 2.0
+    soft_weight: float = 0.5
+    dustbin_rule: str = specialists.dustbin.BAYES
+    top_n: int = 1
+    max_shift: int = 0
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self):
+        config_lib.check_counts(
+            self, "generalist_epochs", "batch_size", "num_sets", "top_n"
+        )
+        if self.set_size is not None:
+            config_lib.check_counts(self, "set_size")
+        config_lib.check_not_negative(
+            self, "head_epochs", "epochs", "max_shift", "seed"
+        )
+        config_lib.check_learning_rates(
+            self,
+            "learning_rate",
+            "head_learning_rate",
+            "specialist_learning_rate",
+        )
+        if not self.head_epochs + self.epochs:
+            raise ValueError(
+                "Specialists learn in `head_epochs` or in `epochs`. Received: "
+                "0 for both."
+            )
+        if not 0.0 < self.sampled_share < 1.0:
+            raise ValueError(
+                "`sampled_share` must be between 0 and 1. Received: "
+                f"{self.sampled_share!r}"
+            )
+        ops.check_temperature(self.temperature)
+        if arguments.checked_weight(self.soft_weight) in (0.0, 1.0):
+            raise ValueError(
+                "`soft_weight` must be between 0 and 1: a specialist that "
+                "tells all classes learns its own by labels and the others by "
+                f"soft targets. Received: {self.soft_weight!r}"
+            )
+        if self.dustbin_rule not in RULES:
+            raise ValueError(
+                f"`dustbin_rule` must be one of {', '.join(RULES)}. Received: "
+                f"{self.dustbin_rule!r}"
+            )
+
+    @property
+    def splits(self):
+        """The splits to train on, to look at (None) and to test on."""
+        return self.train_split, None, self.test_split
+
+    @property
+    def recipe(self):
+        """How each specialist is trained, a `SpecialistRecipe`."""
+        return specialist_training.SpecialistRecipe(
+            head_epochs=self.head_epochs,
+            epochs=self.epochs,
+            head_learning_rate=self.head_learning_rate,
+            learning_rate=self.specialist_learning_rate,
+            sampled_share=self.sampled_share,
+            full_softmax=self.full_softmax,
+            temperature=self.temperature,
+            soft_weight=self.soft_weight,
+        )
