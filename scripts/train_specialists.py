@@ -17,15 +17,23 @@ from scripts import data_flags
 from scripts import output_flags
 from scripts import program
 from scripts import settings
+from scripts import specialist_flags
 from scripts import training_flags
 
-settings.adopt(__name__, program, output_flags, data_flags)
+settings.adopt(
+    __name__,
+    program,
+    output_flags,
+    data_flags,
+    training_flags,
+    specialist_flags,
+)
 
 # Each has the name of its field in `training.SpecialistsConfig`.
 _SETTINGS = (
     data_flags.define_dataset(),
     data_flags.DATA_DIR,
-    *training_flags.TRAINING[:4],
+    *training_flags.TRAINING,
     flags.DEFINE_string(
         "cluster_split",
         None,
@@ -43,23 +51,16 @@ _SETTINGS = (
         "generalist_epochs", 60, "Its passes over the training split."
     ),
     flags.DEFINE_integer("num_sets", 3, "How many specialists."),
-    flags.DEFINE_integer("head_epochs", 5, "Passes that train its head alone."),
-    flags.DEFINE_integer("epochs", 20, "Passes after that of a specialist."),
-    flags.DEFINE_float(
-        "head_learning_rate", 1e-3, "Of these, at its start; it falls to 0."
+    flags.DEFINE_integer(
+        "set_size", 4, "Classes of each; 0 for clusters that share none."
     ),
-    flags.DEFINE_float("specialist_learning_rate", 1e-3, "Of the others."),
-    flags.DEFINE_float(
-        "sampled_share", 0.5, "Share of its classes in a specialist's data."
+    flags.DEFINE_enum(
+        "columns",
+        "correlation",
+        ["correlation", "covariance"],
+        "Of what the columns are clustered; the paper's is the second.",
     ),
-    flags.DEFINE_bool(
-        "full_softmax",
-        False,
-        "Specialists tell all classes, with soft targets of the generalist "
-        "for those that are not theirs.",
-    ),
-    flags.DEFINE_float("temperature", 2.0, "Of these soft targets."),
-    flags.DEFINE_float("soft_weight", 0.5, "Weight of them, above 0, below 1."),
+    *specialist_flags.RECIPE,
     flags.DEFINE_enum(
         "dustbin_rule",
         "bayes",
@@ -73,9 +74,6 @@ _SETTINGS = (
         "max_shift", 0, "Pixels by which images are shifted at most."
     ),
     flags.DEFINE_integer("seed", 0, "Of weights, order, and clusters."),
-)
-_SET_SIZE = flags.DEFINE_integer(
-    "set_size", 4, "Classes of each; 0 for clusters that share none."
 )
 _OUTPUT_DIR = output_flags.define_output_dir(
     "Directory to make: combined.keras, generalist.keras, specialists/ and "
@@ -96,7 +94,6 @@ def _train():
     found = training.run_specialists(
         training.SpecialistsConfig(
             **settings.values(_SETTINGS),
-            set_size=_SET_SIZE.value or None,
             image_size=settings.numbers(data_flags.IMAGE_SIZE),
         ),
         _OUTPUT_DIR.value,

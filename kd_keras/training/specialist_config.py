@@ -9,6 +9,7 @@ from kd_keras.training import config as config_lib
 from kd_keras.training import specialist_training
 
 RULES = (specialists.dustbin.BAYES, specialists.dustbin.PAPER)
+COLUMNS = (specialists.clusters.CORRELATION, specialists.clusters.COVARIANCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,10 @@ class SpecialistsConfig:
             our models, and what others have of their own.
         generalist_epochs: Passes over the training split.
         num_sets: How many specialists.
-        set_size: Classes of each, the nearest to the centre of a cluster; None
+        set_size: Classes of each, the nearest to the centre of a cluster; 0
             for the clusters themselves, which share no class.
+        columns: `"correlation"` or `"covariance"`, as of
+            `specialists.cluster_classes`.
         head_epochs: As of `SpecialistRecipe`.
         epochs: The same.
         learning_rate: Of Adam for the generalist.
@@ -63,7 +66,8 @@ class SpecialistsConfig:
     generalist_dropout: float | None = None
     generalist_epochs: int = 60
     num_sets: int = 3
-    set_size: int | None = 4
+    set_size: int = 4
+    columns: str = specialists.clusters.CORRELATION
     head_epochs: int = 5
     epochs: int = 20
     learning_rate: float = 1e-3
@@ -83,10 +87,8 @@ class SpecialistsConfig:
         config_lib.check_counts(
             self, "generalist_epochs", "batch_size", "num_sets", "top_n"
         )
-        if self.set_size is not None:
-            config_lib.check_counts(self, "set_size")
         config_lib.check_not_negative(
-            self, "head_epochs", "epochs", "max_shift", "seed"
+            self, "set_size", "head_epochs", "epochs", "max_shift", "seed"
         )
         config_lib.check_learning_rates(
             self,
@@ -111,11 +113,12 @@ class SpecialistsConfig:
                 "tells all classes learns its own by labels and the others by "
                 f"soft targets. Received: {self.soft_weight!r}"
             )
-        if self.dustbin_rule not in RULES:
-            raise ValueError(
-                f"`dustbin_rule` must be one of {', '.join(RULES)}. Received: "
-                f"{self.dustbin_rule!r}"
-            )
+        for name, known in (("dustbin_rule", RULES), ("columns", COLUMNS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(known)}. Received: "
+                    f"{getattr(self, name)!r}"
+                )
 
     @property
     def splits(self):

@@ -100,6 +100,33 @@ class _Job:
     def __init__(self, config, data, run):
         self._config, self._data, self._run = config, data, run
         self._generalist = self._class_sets = None
+        self._clustered = data.train
+        if config.cluster_split is not None:
+            self._clustered = data.train.other_split(config.cluster_split)
+        self._check()
+
+    def _check(self):
+        """Raises, before anything is made, if data and settings do not fit."""
+        config, data = self._config, self._data
+        num_classes = data.train.num_classes
+        for name, least, most in (
+            # Specialists that know all classes are none.
+            ("num_sets", 1 if config.set_size else 2, num_classes),
+            ("set_size", 0, num_classes - 1),
+            ("top_n", 1, num_classes),
+        ):
+            if not least <= getattr(config, name) <= most:
+                raise ValueError(
+                    f"`{name}` is a number from {least} to {most} for the "
+                    f"{num_classes} classes of {data.train.name}. Received: "
+                    f"{getattr(config, name)}."
+                )
+        if self._clustered.shares_examples(data.test.source):
+            raise ValueError(
+                "`cluster_split` and `test_split` share examples. Received: "
+                f"{config.cluster_split!r} and {config.test_split!r}. Choose "
+                "splits that do not overlap."
+            )
 
     @property
     def names(self):
@@ -235,19 +262,13 @@ class _Job:
 
     def _make_sets(self):
         """Classes that the generalist confuses."""
-        config, source = self._config, self._data.train
-        if config.cluster_split is not None:
-            source = source.other_split(config.cluster_split)
-            if source.shares_examples(self._data.test.source):
-                raise ValueError(
-                    "`cluster_split` shares examples with `test_split`. "
-                    f"Received: {config.cluster_split!r}. Choose another one."
-                )
-        logits = Examples(source).logits(self._generalist)
+        config = self._config
+        logits = Examples(self._clustered).logits(self._generalist)
         return specialists.cluster_classes(
             special.softmax(logits.astype(np.float64), axis=1),
             config.num_sets,
-            config.set_size,
+            config.set_size or None,
+            columns=config.columns,
             seed=config.seed,
         )
 

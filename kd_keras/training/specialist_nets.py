@@ -59,7 +59,9 @@ def specialist_of(generalist, classes, name=None, *, full_softmax=False):
     if not full_softmax:
         dustbin = bias[others].mean() + np.log(len(others))
         bias = np.append(bias[classes], dustbin)
-        kernel = np.column_stack([kernel[:, classes], kernel[:, others].mean(1)])
+        kernel = np.column_stack(
+            [kernel[:, classes], kernel[:, others].mean(1)]
+        )
     head = keras.layers.Dense(len(bias), dtype="float32", name="head")
     model = keras.Model(copy.input, head(copy.output), name=name)
     head.set_weights([kernel, bias])
