@@ -44,6 +44,7 @@ class Plan:
         filters: Convolutions of all nets.
         dense_units: Their hidden layer.
         dropout: Share of the inputs of its dense layers that is left out.
+        batch_norm: Whether convolutions have batch normalization.
         max_shift: Pixels by which images are shifted at most.
         generalist: `laboratory.Recipe`.
         num_sets: How many specialists.
@@ -59,6 +60,7 @@ class Plan:
     filters: tuple[int, ...] = (32, 64, 128)
     dense_units: tuple[int, ...] = (256,)
     dropout: float = 0.3
+    batch_norm: bool = True
     max_shift: int = 3
     generalist: laboratory.Recipe = laboratory.Recipe(
         40, 128, 1.5e-3, "mixed_bfloat16"
@@ -80,12 +82,13 @@ QUICK = Plan(
     filters=(8, 16),
     dense_units=(32,),
     dropout=0.1,
+    batch_norm=False,
     max_shift=1,
-    generalist=laboratory.Recipe(4, 64, 3e-3),
+    generalist=laboratory.Recipe(6, 64, 3e-3),
     num_sets=3,
     set_size=30,
-    specialist=specialist_training.SpecialistRecipe(1, 3, 2e-3, 2e-3),
-    student=laboratory.Recipe(4, 64, 3e-3),
+    specialist=specialist_training.SpecialistRecipe(1, 2, 2e-3, 2e-3),
+    student=laboratory.Recipe(6, 64, 3e-3),
     num_views=1,
 )
 
@@ -136,6 +139,7 @@ class _Work:
                     of.filters,
                     of.dense_units,
                     of.dropout,
+                    of.batch_norm,
                     of.max_shift,
                     dataclasses.asdict(of.generalist),
                 ),
@@ -168,9 +172,7 @@ class _Work:
 
     def system(self, arm):
         """What a generalist and the specialists of an arm are worth."""
-        class_sets = self._class_sets(arm)
-        trained = self._trained(arm, class_sets)
-        combined = self._combined(arm)
+        class_sets, trained, combined = self._combined(arm)
         test, names = self._lab.test, self._lab.train.class_names
         logits = [test.logits(one) for one in (self.generalist, combined)]
         right = [test.labels == one.argmax(axis=1) for one in logits]
@@ -237,7 +239,7 @@ class _Work:
         of, name = self._of, f"{of_whom}-{self._begins}"
         teacher = self.generalist
         if of_whom == "combined":
-            teacher = self._combined("clusters")
+            *_, teacher = self._combined("clusters")
             # What specialists say depends on how they were trained.
             name += f"-{self._recipe_digest('clusters')}"
         views = {
@@ -309,16 +311,17 @@ class _Work:
         return epochs * sum(int(one.dataset.cardinality()) for one in trained)
 
     def _combined(self, arm):
-        """The generalist and the specialists of an arm as one model."""
+        """Sets of classes, how each was trained, and all as one model."""
         class_sets = self._class_sets(arm)
         trained = self._trained(arm, class_sets)
-        return specialists.combined_model(
+        combined = specialists.combined_model(
             self.generalist,
             [self._specialist(arm, n, one) for n, one in enumerate(trained)],
             class_sets,
             [0.0 if arm == "uncorrected" else one.shift() for one in trained],
             full_softmax=arm == "full-softmax",
         )
+        return class_sets, trained, combined
 
     def _specialist(self, arm, number, training):
         # They differ in nothing but their use.
@@ -351,6 +354,7 @@ class _Work:
             self._of.filters,
             dense_units=self._of.dense_units,
             dropout=self._of.dropout,
+            batch_norm=self._of.batch_norm,
             seed=seed,
         )
 

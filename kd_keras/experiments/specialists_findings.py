@@ -240,7 +240,8 @@ def _kept(results):
         return None
     student, control, system, generalist = map(_accuracy, each)
     share, low, high = comparison.ratio_of_means(
-        np.subtract(student, control), np.subtract(system, generalist)
+        np.subtract(student, control).tolist(),
+        np.subtract(system, generalist).tolist(),
     )
     text = f"{share:.2f}"
     if np.isfinite([low, high]).all():

@@ -91,9 +91,10 @@ def cluster_classes(
     matrix = prediction_covariance(probs)
     if columns == CORRELATION:
         deviations = np.sqrt(np.diag(matrix))
-        # Of a class that is always as probable there is nothing to say.
-        deviations[deviations == 0] = np.inf
+        # A class that is always as probable, but for rounding, goes with none.
+        deviations[deviations < 1e-12] = np.inf
         matrix = matrix / np.outer(deviations, deviations)
+        np.fill_diagonal(matrix, 1.0)
     num_classes = len(matrix)
     for name, value in (("num_sets", num_sets), ("set_size", set_size)):
         if value is not None and not 1 <= value <= num_classes:
