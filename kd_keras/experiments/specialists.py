@@ -44,7 +44,6 @@ class Plan:
         filters: Convolutions of all nets.
         dense_units: Their hidden layer.
         dropout: Share of the inputs of its dense layers that is left out.
-        batch_norm: Whether convolutions have batch normalization.
         max_shift: Pixels by which images are shifted at most.
         generalist: `laboratory.Recipe`.
         num_sets: How many specialists.
@@ -60,7 +59,6 @@ class Plan:
     filters: tuple[int, ...] = (32, 64, 128)
     dense_units: tuple[int, ...] = (256,)
     dropout: float = 0.3
-    batch_norm: bool = True
     max_shift: int = 3
     generalist: laboratory.Recipe = laboratory.Recipe(
         40, 128, 1.5e-3, "mixed_bfloat16"
@@ -82,7 +80,6 @@ QUICK = Plan(
     filters=(8, 16),
     dense_units=(32,),
     dropout=0.1,
-    batch_norm=False,
     max_shift=1,
     generalist=laboratory.Recipe(6, 64, 3e-3),
     num_sets=3,
@@ -139,7 +136,6 @@ class _Work:
                     of.filters,
                     of.dense_units,
                     of.dropout,
-                    of.batch_norm,
                     of.max_shift,
                     dataclasses.asdict(of.generalist),
                 ),
@@ -354,7 +350,6 @@ class _Work:
             self._of.filters,
             dense_units=self._of.dense_units,
             dropout=self._of.dropout,
-            batch_norm=self._of.batch_norm,
             seed=seed,
         )
 

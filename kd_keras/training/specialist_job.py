@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
-from kd_keras import comparison
 from kd_keras import progress
 from kd_keras import runs
 from kd_keras import saved_teachers
@@ -21,18 +20,17 @@ from kd_keras import specialists
 from kd_keras.training import architectures
 from kd_keras.training import cards
 from kd_keras.training import classifiers
-from kd_keras.training import curves
 from kd_keras.training import fitting
 from kd_keras.training import outputs
 from kd_keras.training import provenance
 from kd_keras.training import specialist_nets
+from kd_keras.training import specialist_results
 from kd_keras.training import specialist_training
 from kd_keras.training import tasks
 from kd_keras.training.data import Examples
 from kd_keras.training.data import JobData
 
 GENERALIST, COMBINED = "generalist", "combined"
-_PROGRAM = "train_specialists"
 # The unit that says which classes each specialist has.
 _SETS = "class_sets"
 
@@ -71,7 +69,7 @@ def run_specialists(config, output_dir, *, overwrite=False, finish=None):
     given = [config.generalist, config.generalist_model]
     files = provenance.contents(given)
     identity = {
-        "program": _PROGRAM,
+        "program": specialist_results.PROGRAM,
         **dataclasses.asdict(config),
         "content_of_files": files,
     }
@@ -191,47 +189,14 @@ class _Job:
                 full_softmax=self._config.full_softmax,
             ),
         )
-        models = {GENERALIST: self._generalist, COMBINED: combined}
-        test, folder = self._data.test, self._run.path
-        logits = {name: test.logits(model) for name, model in models.items()}
-        rows = [
-            {
-                "seed": self._config.seed,
-                "arm": name,
-                "parameters": classifiers.num_parameters(model),
-                **test.quality(logits[name]),
-                "conditional_accuracy": specialists.conditional_accuracy(
-                    test.labels, logits[name], self._class_sets
-                ),
-            }
-            for name, model in models.items()
-        ]
-        right = [test.labels == of.argmax(axis=1) for of in logits.values()]
-        found = {
-            "specialists": each,
-            "coverage": [
-                dataclasses.asdict(line)
-                for line in specialists.coverage(
-                    test.labels, *logits.values(), self._class_sets
-                )
-            ],
-            "mcnemar_p": comparison.mcnemar(*right),
-        }
-        runs.write_json(folder / "specialists.json", found)
-        outputs.write_lines(folder / "metrics.jsonl", rows)
-        outputs.write_predictions(folder, test, logits)
-        outputs.write_curves(folder, self._curves())
-        cards.write_record(
-            folder / f"{COMBINED}.keras",
-            combined,
-            self._data.train,
+        return specialist_results.write(
+            self._run,
             self._config,
-            program=_PROGRAM,
-            seed=self._config.seed,
-            metrics=rows[1],
-            views=self._data.describe_views(),
+            self._data,
+            {GENERALIST: self._generalist, COMBINED: combined},
+            self._class_sets,
+            each,
         )
-        return {**found, "rows": rows}
 
     def _make_generalist(self):
         config, train = self._config, self._data.train
@@ -317,7 +282,3 @@ class _Job:
         if name not in (GENERALIST, COMBINED):
             folder = folder / "specialists"
         return folder / f"{name}.keras"
-
-    def _curves(self):
-        for path in sorted(self._run.work.glob("*.curve")):
-            yield path.stem, {"model": path.stem}, curves.read(path)
