@@ -133,7 +133,7 @@ def random_classes(class_sets, num_classes, seed):
     Example:
 
     >>> random_classes([[0, 1], [1, 2]], 6, seed=0)
-    [[2, 4], [2, 3]]
+    [[2, 3], [2, 5]]
     """
     places = np.random.default_rng(seed).permutation(num_classes)
     return [
