@@ -1,10 +1,12 @@
 """Which classes belong together, and what a dustbin is worth."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from sklearn import cluster
 from sklearn import linear_model
 
 from kd_keras import specialists
@@ -59,6 +61,15 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
         groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
         self.assertEqual(sets["correlation"], groups)
         self.assertAllGreaterEqual(np.concatenate(sets["covariance"]), 12)
+        clustered, whole = [], cluster.KMeans.fit
+
+        def fit(means, matrix):
+            clustered.append(matrix)
+            return whole(means, matrix)
+
+        with mock.patch.object(cluster.KMeans, "fit", fit):
+            specialists.cluster_classes(probs, 3, columns="correlation")
+        self.assertAllClose(clustered[0], np.corrcoef(probs, rowvar=False))
         # A class of which always the same is said has no correlation.
         probs = np.concatenate([0.8 * probs, np.full([3000, 1], 0.2)], axis=1)
         found = specialists.cluster_classes(probs, 3, 4, columns="correlation")

@@ -182,7 +182,7 @@ class _Job:
             COMBINED,
             lambda: specialists.combined_model(
                 self._generalist,
-                [keras.saving.load_model(self._file(n)) for n in self.names],
+                [self._made(n, None) for n in self.names],
                 self._class_sets,
                 [one["dustbin_shift"] for one in each],
                 top_n=self._config.top_n,
