@@ -40,6 +40,9 @@ _SETTINGS = (
         "Split of which to see what the generalist confuses, without labels. "
         "Default: --train_split.",
     ),
+    flags.DEFINE_float(
+        "cluster_temperature", 2.0, "Of the predictions that are clustered."
+    ),
     flags.DEFINE_string(
         "generalist", None, "A .keras file. Default: train one."
     ),

@@ -89,7 +89,8 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             self.generalist.predict(
                 np.stack([one["image"] / 255 for one in source.dataset]),
                 verbose=0,
-            ).astype(np.float64),
+            ).astype(np.float64)
+            / 2.0,
             axis=1,
         )
         sets = specialists.cluster_classes(
@@ -181,6 +182,7 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
         {"head_epochs": 0, "epochs": 0},
         {"sampled_share": 1.0},
         {"temperature": 0.0},
+        {"cluster_temperature": -1.0},
         {"soft_weight": 1.0},
         {"dustbin_rule": "guess"},
         {"top_n": 0},

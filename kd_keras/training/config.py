@@ -113,7 +113,7 @@ class DistillConfig:
         check_counts(
             self, "teacher_epochs", "student_epochs", "batch_size", "seeds"
         )
-        check_learning_rates(self, "learning_rate")
+        check_positive(self, "learning_rate")
         if self.soft_targets is not None and not self.teacher:
             raise ValueError(
                 "`soft_targets` needs the `teacher` that they are of, which is "
@@ -197,7 +197,7 @@ class TeacherConfig:
 
     def __post_init__(self):
         check_counts(self, "epochs", "batch_size")
-        check_learning_rates(self, "learning_rate")
+        check_positive(self, "learning_rate")
         check_not_negative(self, "seed", "max_shift")
 
     @property
@@ -216,7 +216,7 @@ def check_counts(config, *names):
             )
 
 
-def check_learning_rates(config, *names):
+def check_positive(config, *names):
     """Raises unless these fields are positive and finite numbers."""
     for name in names:
         value = getattr(config, name)

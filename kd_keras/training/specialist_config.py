@@ -3,7 +3,6 @@
 import dataclasses
 
 from kd_keras import arguments
-from kd_keras import ops
 from kd_keras import specialists
 from kd_keras.training import config as config_lib
 from kd_keras.training import specialist_training
@@ -22,9 +21,11 @@ class SpecialistsConfig:
         image_size: Height and width to resize images to; None for as they are.
         train_split: Split to train on, in TFDS' notation.
         cluster_split: Split on whose images the generalist's predictions are
-            clustered, labels taking no part; None for `train_split`. What it
-            has learnt by heart it confuses no more: then a split that it did
-            not see says more.
+            clustered, labels taking no part; None for `train_split`.
+        cluster_temperature: Temperature of these predictions. Of what it has
+            learnt by heart a generalist is too sure to show what it confuses:
+            then a split that it did not see, or a higher temperature, says
+            more.
         test_split: Split to count errors on.
         generalist: Path of a `.keras` file; None to train one.
         generalist_model: What to train, as `architectures.build` takes it.
@@ -60,6 +61,7 @@ class SpecialistsConfig:
     image_size: tuple[int, int] | None = None
     train_split: str = "train"
     cluster_split: str | None = None
+    cluster_temperature: float = 2.0
     test_split: str = "test"
     generalist: str | None = None
     generalist_model: str = "mlp:400,400"
@@ -90,11 +92,13 @@ class SpecialistsConfig:
         config_lib.check_not_negative(
             self, "set_size", "head_epochs", "epochs", "max_shift", "seed"
         )
-        config_lib.check_learning_rates(
+        config_lib.check_positive(
             self,
             "learning_rate",
             "head_learning_rate",
             "specialist_learning_rate",
+            "temperature",
+            "cluster_temperature",
         )
         if not self.head_epochs + self.epochs:
             raise ValueError(
@@ -106,7 +110,6 @@ class SpecialistsConfig:
                 "`sampled_share` must be between 0 and 1. Received: "
                 f"{self.sampled_share!r}"
             )
-        ops.check_temperature(self.temperature)
         if arguments.checked_weight(self.soft_weight) in (0.0, 1.0):
             raise ValueError(
                 "`soft_weight` must be between 0 and 1: a specialist that "

@@ -229,8 +229,9 @@ class _Job:
         """Classes that the generalist confuses."""
         config = self._config
         logits = Examples(self._clustered).logits(self._generalist)
+        logits = logits.astype(np.float64) / config.cluster_temperature
         return specialists.cluster_classes(
-            special.softmax(logits.astype(np.float64), axis=1),
+            special.softmax(logits, axis=1),
             config.num_sets,
             config.set_size or None,
             columns=config.columns,

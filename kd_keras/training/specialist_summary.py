@@ -15,7 +15,6 @@ def summarise_specialists(found):
         specialists, and the classes of each specialist.
     """
     rows = found["rows"]
-    before, after = (row["test_errors"] for row in rows)
     covered = sum(
         line["examples"] for line in found["coverage"] if line["specialists"]
     )
@@ -26,21 +25,27 @@ def summarise_specialists(found):
             [_quality(row) for row in rows],
         ),
         "",
-        f"Specialists take away {before - after} of {before} errors on "
-        f"{rows[0]['test_examples']:,} examples, "
-        if after < before
-        else f"Specialists do not help: {after} errors against {before} on "
-        f"{rows[0]['test_examples']:,} examples, ",
-        f"McNemar's test: p = {found['mcnemar_p']:.2g}. That is of the draw of "
-        "the test examples; another seed differs besides. The last but one "
-        f"column: of the {covered:,} examples whose class a specialist has, "
-        "with the choice between such classes alone.",
+        _verdict(rows, found["mcnemar_p"])
+        + " That is of the draw of the test examples; another seed differs "
+        f"besides. Among specialists' classes: of the {covered:,} examples "
+        "whose class a specialist has, with the choice between such classes "
+        "alone.",
         "",
         coverage_table(found["coverage"]),
         "",
         classes_table(found["specialists"]),
     ]
     return "\n".join(lines)
+
+
+def _verdict(rows, p):
+    """What specialists change, a sentence."""
+    before, after = (row["test_errors"] for row in rows)
+    examples = f"on {rows[0]['test_examples']:,} examples"
+    what = f"Specialists do not help: {after} errors against {before}"
+    if after < before:
+        what = f"Specialists take away {before - after} of {before} errors"
+    return f"{what} {examples}, McNemar's test: p = {p:.2g}."
 
 
 def coverage_table(lines):
