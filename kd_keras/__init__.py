@@ -46,6 +46,7 @@ __all__ = [
     "ops",
     "precision",
     "soft_targets",
+    "specialists",
     "training",
 ]
 
@@ -54,6 +55,12 @@ keras_hooks.warn_if_unchecked()
 
 def __getattr__(name):
     # What needs more than Keras to import waits until it is asked for.
-    if name in ("datasets", "models", "soft_targets", "training"):
+    if name in (
+        "datasets",
+        "models",
+        "soft_targets",
+        "specialists",
+        "training",
+    ):
         return importlib.import_module(f"kd_keras.{name}")
     raise AttributeError(f"module 'kd_keras' has no attribute {name!r}")

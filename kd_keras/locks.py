@@ -30,7 +30,26 @@ def hold(path, wait=False):
         try:
             yield
         finally:
-            os.remove(lock.name)
+            # Or its directory was renamed meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(lock.name)
+
+
+def is_held(path):
+    """Whether a process holds the file of a lock.
+
+    Args:
+        path: `pathlib.Path` of the file, `NAME.lock`. One that a process left
+            which was killed is held by nobody.
+    """
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _lock(path):

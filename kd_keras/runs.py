@@ -108,12 +108,14 @@ class Run:
         self._check()
 
     @contextlib.contextmanager
-    def begin(self, provenance=None):
+    def begin(self, provenance=None, wait=False):
         """Makes the partial directory, or takes it up, and holds its lock.
 
         Args:
             provenance: What else is worth knowing, a dict of JSON that is
                 written into `config.json` and not compared.
+            wait: Whether to wait until no other process holds the lock.
+                Defaults to False.
 
         Raises:
             FileExistsError: If another process is at work on it.
@@ -121,7 +123,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self._is_chief:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locks.hold(self.path))
+                stack.enter_context(locks.hold(self.path, wait))
                 self._check()
                 self._take_up(provenance or {})
             # Before this the others might see what will be cleared.
@@ -131,6 +133,20 @@ class Run:
             except Exception:
                 self._leave()
                 raise
+
+    @contextlib.contextmanager
+    def begin_last(self):
+        """Holds the lock for what one of several processes does in the end.
+
+        Yields:
+            Whether that is still to do; False where another one published.
+        """
+        with locks.hold(self.path, wait=True):
+            yield self.is_there()
+
+    def is_there(self):
+        """Whether the partial directory is there, and is of this run."""
+        return self._broken_config() == self._config
 
     def done(self, unit):
         """What a unit came to; None if it is still to do.
@@ -262,6 +278,13 @@ class Run:
         if self.path.exists():
             if broken is None:
                 self._check_half_made()
+            # Of a run that several processes work on, each holds its unit.
+            if any(map(locks.is_held, self.work.glob("*.lock"))):
+                raise FileExistsError(
+                    f"Another process is at work in {self.path}, with another "
+                    "configuration. Wait for it, or choose another output "
+                    "directory."
+                )
             shutil.rmtree(self.path)
         self.work.mkdir(parents=True)
         write_json(

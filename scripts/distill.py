@@ -16,11 +16,12 @@ from scripts import data_flags
 from scripts import output_flags
 from scripts import program
 from scripts import settings
+from scripts import strategy_flags
 from scripts import teacher_flags
 from scripts import training_flags
 
 settings.adopt(
-    __name__, program, output_flags, data_flags, training_flags, teacher_flags
+    __name__, program, output_flags, data_flags, strategy_flags, teacher_flags
 )
 
 _TEACHERS = teacher_flags.define_teachers(required=False)
@@ -28,7 +29,7 @@ _TEACHERS = teacher_flags.define_teachers(required=False)
 _SETTINGS = (
     data_flags.define_dataset(),
     data_flags.DATA_DIR,
-    *training_flags.TRAINING,
+    *strategy_flags.TRAINING,
     flags.DEFINE_string(
         "validation_split",
         None,

@@ -1,7 +1,8 @@
 r"""Runs one of the papers' experiments, arm by arm and seed by seed.
 
 What is done is kept: the same command goes on, and more --seeds or --arms add
-to it. The full form needs MNIST (--data_dir), --quick makes do without.
+to it. The full form needs MNIST, or CIFAR-100 (--data_dir); --quick makes do
+without.
 Example, under two minutes:
 
   python -m scripts.run_experiment mnist_table --quick --output_dir=runs/table
@@ -26,8 +27,8 @@ _QUICK = flags.DEFINE_bool(
 _SELECTION = flags.DEFINE_bool(
     "selection",
     False,
-    "Train on the first 50,000 examples and count on the other 10,000, to "
-    "choose a recipe without the test split.",
+    "Train on a part of the training split and count on the rest, to choose a "
+    "recipe without the test split.",
 )
 _ARMS = flags.DEFINE_list("arms", None, "Arms to run. Default: all.")
 _SEEDS = flags.DEFINE_string(

@@ -20,15 +20,16 @@ from scripts import data_flags
 from scripts import output_flags
 from scripts import program
 from scripts import settings
+from scripts import strategy_flags
 from scripts import training_flags
 
-settings.adopt(__name__, program, output_flags, data_flags, training_flags)
+settings.adopt(__name__, program, output_flags, data_flags, strategy_flags)
 
 # Each has the name of its field in `training.TeacherConfig`.
 _SETTINGS = (
     data_flags.define_dataset(),
     data_flags.DATA_DIR,
-    *training_flags.TRAINING,
+    *strategy_flags.TRAINING,
     flags.DEFINE_string(
         "validation_split",
         None,

@@ -10,17 +10,6 @@ TRAINING = (
     flags.DEFINE_string("test_split", "test", "Split to count errors on."),
     flags.DEFINE_integer("batch_size", 64, "Examples per step."),
     flags.DEFINE_float("learning_rate", 1e-3, "Learning rate of Adam."),
-    flags.DEFINE_string(
-        "strategy",
-        "default",
-        "default, one_device, mirrored (all GPUs), tpu, or multi_worker "
-        "(the same command on every machine, each with its TF_CONFIG).",
-    ),
-    flags.DEFINE_integer(
-        "num_virtual_devices",
-        None,
-        "Divide the CPU into so many devices, to try --strategy=mirrored.",
-    ),
 )
 # What is called below makes flags of the program that calls it.
 flags.disclaim_key_flags()

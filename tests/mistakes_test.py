@@ -23,6 +23,7 @@ PROGRAMS = (
     "evaluate",
     "export_student",
     "run_experiment",
+    "train_specialists",
     "train_teacher",
 )
 
@@ -111,6 +112,26 @@ class MistakesTest(digits_runs.DigitsTestCase):
                 ("epochs", "--epochs=0"),
                 ("no file of weights", "--weights=none.h5"),
                 ("mirrored", "--num_virtual_devices=2"),
+            ],
+        )
+
+    def test_train_specialists(self):
+        self.check(
+            "train_specialists",
+            ["--output_dir=HERE/out", "--generalist=HERE/ten.keras"],
+            [
+                *(case for case in self.OUTPUT if "errno" not in case[1]),
+                ("no saved model at", "--generalist=HERE/none.keras"),
+                ("7 classes, and digits", "--generalist=HERE/7.keras"),
+                ("ends in a Dense layer", "--generalist=HERE/soft.keras"),
+                ("text.keras is no .keras", "--generalist=HERE/text.keras"),
+                ("from 1 to 10", "--num_sets=11"),
+                ("from 0 to 9", "--set_size=10"),
+                ("from 2 to 10", "--set_size=0", "--num_sets=1"),
+                ("from 1 to 10", "--top_n=11"),
+                ("`epochs`", "--epochs=0", "--head_epochs=0"),
+                ("soft_weight", "--soft_weight=1"),
+                ("share examples", "--cluster_split=test"),
             ],
         )
 

@@ -1,10 +1,12 @@
 """Which classes belong together, and what a dustbin is worth."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from sklearn import cluster
 from sklearn import linear_model
 
 from kd_keras import specialists
@@ -39,6 +41,66 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
         for group in groups:
             self.assertTrue(any(set(group) <= set(one) for one in found))
 
+    def test_correlation(self):
+        """Classes that the generalist never names are near to all others.
+
+        Their columns are short. By the covariance all sets get these.
+        """
+        random = np.random.RandomState(0)
+        probs = 0.01 * random.dirichlet(np.ones(18), 3000)
+        for row, named in zip(
+            probs, random.randint(12, size=3000), strict=True
+        ):
+            mates = slice(named // 4 * 4, named // 4 * 4 + 4)
+            row[mates] += 0.3 * random.dirichlet(np.ones(4))
+            row[named] += 0.69
+        sets = {
+            columns: specialists.cluster_classes(probs, 3, 4, columns=columns)
+            for columns in ("correlation", "covariance")
+        }
+        groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+        self.assertEqual(sets["correlation"], groups)
+        self.assertAllGreaterEqual(np.concatenate(sets["covariance"]), 12)
+        clustered, whole = [], cluster.KMeans.fit
+
+        def fit(means, matrix):
+            clustered.append(matrix)
+            return whole(means, matrix)
+
+        with mock.patch.object(cluster.KMeans, "fit", fit):
+            specialists.cluster_classes(probs, 3, columns="correlation")
+        self.assertAllClose(clustered[0], np.corrcoef(probs, rowvar=False))
+        # A class of which always the same is said has no correlation.
+        probs = np.concatenate([0.8 * probs, np.full([3000, 1], 0.2)], axis=1)
+        found = specialists.cluster_classes(probs, 3, 4, columns="correlation")
+        self.assertEqual(found[:2], groups[:2])
+
+    def test_random_classes(self):
+        """Like the others in all but which classes they are."""
+        sets = [[0, 1, 2, 5], [1, 2, 7], [2, 5]]
+
+        def counted(class_sets):
+            flat = [one for classes in class_sets for one in classes]
+            return sorted(np.bincount(flat, minlength=10).tolist())
+
+        places = set()
+        for seed in range(200):
+            drawn = specialists.random_classes(sets, 10, seed)
+            self.assertEqual([len(s) for s in drawn], [4, 3, 2])
+            self.assertEqual(counted(drawn), counted(sets))
+            self.assertEqual(
+                len(set(drawn[0]) & set(drawn[1])),
+                len(set(sets[0]) & set(sets[1])),
+            )
+            self.assertEqual(drawn[0], sorted(drawn[0]))
+            places.add(tuple(drawn[2]))
+        # Each of 45 pairs comes about 4 times.
+        self.assertGreater(len(places), 40)
+        self.assertEqual(
+            specialists.random_classes(sets, 10, 3),
+            specialists.random_classes(sets, 10, 3),
+        )
+
     def test_covariance(self):
         probs = np.random.RandomState(0).dirichlet(np.ones(4), 50)
         centred = probs - probs.mean(axis=0)
@@ -56,6 +118,8 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, says):
                 specialists.cluster_classes(*arguments)
+        with self.assertRaisesRegex(ValueError, "'correlation'. Received: 'x'"):
+            specialists.cluster_classes(probs, 2, columns="x")
 
 
 class DustbinTest(tf.test.TestCase):

@@ -49,6 +49,46 @@ class CombinedModelTest(tf.test.TestCase):
             found = np.exp(system.predict_on_batch(images))
             self.assertAllClose(found, expected, 1e-4, 1e-5)
 
+    def test_full_softmax(self):
+        """The arithmetic mean of those that are asked, after the shift."""
+        generalist, *nets = (
+            models.mlp((3, 3, 1), 6, (8,), seed=seed) for seed in range(3)
+        )
+        system = specialists.combined_model(
+            generalist, nets, _SETS, _SHIFTS, top_n=2, full_softmax=True
+        )
+        images = _images()
+        before = tf.nn.softmax(generalist.predict_on_batch(images)).numpy()
+        first_two = np.argsort(-before, axis=1)[:, :2]
+        expected = before.astype(np.float64)
+        count = np.ones([len(images), 1])
+        for net, classes, shift in zip(nets, _SETS, _SHIFTS, strict=True):
+            logits = net.predict_on_batch(images).astype(np.float64)
+            logits[:, np.setdiff1d(range(6), classes)] += shift
+            asked = np.isin(first_two, classes).any(axis=1, keepdims=True)
+            expected += asked * tf.nn.softmax(logits).numpy()
+            count += asked
+        self.assertLen(np.unique(count), 2)
+        self.assertAllClose(
+            np.exp(system.predict_on_batch(images)), expected / count, 0, 1e-6
+        )
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        system.save(f"{folder}/system.keras")
+        self.assertAllClose(
+            keras.saving.load_model(f"{folder}/system.keras")(images),
+            system(images),
+            1e-6,
+            1e-6,
+        )
+        with self.assertRaisesRegex(ValueError, "each of 6 classes.*3 logits"):
+            specialists.combined_model(
+                generalist,
+                [models.mlp((3, 3, 1), 3, (4,))],
+                _SETS[:1],
+                _SHIFTS[:1],
+                full_softmax=True,
+            )
+
     def test_saved(self):
         system, _, _ = _system(top_n=2)
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

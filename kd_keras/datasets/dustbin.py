@@ -15,7 +15,7 @@ from kd_keras.datasets.transfer import keep_marked
 from kd_keras.datasets.transfer import labels_of
 
 
-def dustbin_set(dataset, classes, *, seed, share=0.5):
+def dustbin_set(dataset, classes, *, seed, share=0.5, keep_labels=False):
     """The examples of some classes and a sample of the others, as one class.
 
     All examples of the classes are kept, and so many others that the former
@@ -30,6 +30,8 @@ def dustbin_set(dataset, classes, *, seed, share=0.5):
         classes: list of int, the specialist's classes.
         seed: int, not negative, of the choice among the others.
         share: float in (0, 1), of the specialist's classes. Defaults to 0.5.
+        keep_labels: Whether labels stay as they are, for a specialist that
+            tells all classes. Defaults to False.
 
     Returns:
         A tuple of the `tf.data.Dataset` of the chosen elements, in the same
@@ -74,17 +76,24 @@ def dustbin_set(dataset, classes, *, seed, share=0.5):
     sampled = others[np.argsort(priorities, kind="stable")[:wanted]]
     chosen = is_special.copy()
     chosen[sampled] = True
-    # By class; what is no special one falls into the dustbin.
-    position = np.full(labels.max() + 1, len(classes))
-    position[classes] = np.arange(len(classes))
-    position = tf.constant(position, tf.int64)
+    kept = keep_marked(dataset, chosen)
+    if not keep_labels:
+        kept = kept.map(_into_dustbin(classes, labels.max() + 1))
     return (
-        keep_marked(dataset, chosen).map(
-            lambda example: {
-                **example,
-                "label": tf.gather(position, example["label"]),
-            }
-        ),
+        kept,
         num_special / (num_special + len(others)),
         num_special / (num_special + len(sampled)),
     )
+
+
+def _into_dustbin(classes, num_classes):
+    """A function of an example that gives it the label of a specialist."""
+    # By class; what is no special one falls into the dustbin.
+    position = np.full(num_classes, len(classes))
+    position[classes] = np.arange(len(classes))
+    position = tf.constant(position, tf.int64)
+
+    def relabelled(example):
+        return {**example, "label": tf.gather(position, example["label"])}
+
+    return relabelled

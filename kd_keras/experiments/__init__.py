@@ -6,6 +6,7 @@ from kd_keras.experiments import gradient_noise
 from kd_keras.experiments import mnist_table
 from kd_keras.experiments import omitted_class
 from kd_keras.experiments import soft_labels_from_counts
+from kd_keras.experiments import specialists
 from kd_keras.experiments import two_classes
 from kd_keras.experiments import width
 from kd_keras.experiments.laboratory import Settings
@@ -22,6 +23,7 @@ EXPERIMENTS = {
     "width": width,
     "gradient_noise": gradient_noise,
     "soft_labels_from_counts": soft_labels_from_counts,
+    "specialists": specialists,
 }
 
 __all__ = ["EXPERIMENTS", "Settings", "read_done", "run_experiment"]

@@ -1,4 +1,4 @@
-"""What the experiments on digits share: data, training, and measuring."""
+"""What the experiments share: data, training, and measuring."""
 
 import dataclasses
 import functools
@@ -29,8 +29,9 @@ class Settings:
 
     Attributes:
         quick: Whether in a small form that shows the direction only.
-        selection: Whether to train on the first 50,000 examples and to count
-            on the other 10,000, to choose a recipe without the test split.
+        selection: Whether to train on a part of the training split and to
+            count on the rest (of MNIST the first 50,000 examples and the other
+            10,000), to choose a recipe without the test split.
         data_dir: Where TFDS keeps its data sets; None for its own default.
     """
 
@@ -73,7 +74,7 @@ class _Watched:
 
 
 class Laboratory:
-    """The data of an experiment on digits, and how models are trained on it.
+    """The data of an experiment, and how models are trained on it.
 
     Attributes:
         settings: `Settings`.
@@ -88,33 +89,27 @@ class Laboratory:
         folder: Where models of all experiments are kept.
         scope: What a training that was broken off belongs to, anything of
             JSON: no other one goes on with it.
+        load: Function of the settings that gives the examples to train on and
+            those to count on, a tuple of `datasets.ImageDataset`. Defaults to
+            `digits`.
 
     Raises:
-        FileNotFoundError: If the full form has no MNIST, with the line that
-            prepares it.
+        FileNotFoundError: If the full form lacks its data, with the line that
+            prepares them.
     """
 
-    def __init__(self, settings, folder, scope):
+    def __init__(self, settings, folder, scope, load=None):
         self.settings = settings
         self.epoch = callbacks.EpochCounter()
-        name = dataset_name(settings)
-        train, test = "train", "test"
-        if settings.selection:
-            train, test = "train[:50000]", "train[50000:]"
-        elif settings.quick and name == "mnist":
-            train, test = "train[:6000]", "test[:2000]"
         if settings.quick and settings.selection:
             raise ValueError(
                 "The small form and the choice of a recipe do not go together. "
                 "Give --quick or --selection."
             )
-        load = functools.partial(
-            datasets.load, name, data_dir=settings.data_dir
-        )
-        self.train = load(train)
-        self.test = data_lib.Examples(load(test))
+        self.train, test = (load or digits)(settings)
+        self.test = data_lib.Examples(test)
         self.folder = pathlib.Path(folder) / digest(
-            name, self.train.version, train
+            self.train.name, self.train.version, self.train.split
         )
         self._broken_off = self.folder / f"broken-off-{digest(scope)}"
 
@@ -147,7 +142,8 @@ class Laboratory:
                 to None.
             transform: Function of the data set to one of the same elements,
                 as `SoftTargets.batches` takes it. Defaults to None.
-            augment: As `datasets.batches` takes it. Defaults to None.
+            augment: As `datasets.batches` takes it; of a store of views the
+                one that made them. Defaults to None.
             curve: List that gets the logs of each epoch, a dict each; then
                 `test` is looked at along the way, 20 times, and nothing is
                 chosen by that. Defaults to None.
@@ -159,7 +155,11 @@ class Laboratory:
         order = {"shuffle_seed": seed, "epoch": self.epoch.value}
         if store is not None:
             batches = store.batches(
-                self.train, recipe.batch_size, transform=transform, **order
+                self.train,
+                recipe.batch_size,
+                augment=augment,
+                transform=transform,
+                **order,
             )
             soft.setdefault("teacher", store)
         else:
@@ -231,7 +231,7 @@ class Laboratory:
                 f"{str(error).splitlines()[0]}"
             ) from error
 
-    def store(self, name, teacher, temperature=None):
+    def store(self, name, teacher, temperature=None, **views):
         """Soft targets of the training examples, written once and kept.
 
         Args:
@@ -239,6 +239,8 @@ class Laboratory:
             teacher: Whose they are.
             temperature: As `soft_targets.open_store` takes it. Defaults to
                 None.
+            **views: `augment`, `augment_seed` and `num_views`, as
+                `soft_targets.write` takes them.
 
         Returns:
             `soft_targets.SoftTargets`.
@@ -247,7 +249,7 @@ class Laboratory:
         with locks.hold(self.folder / f"{name}.writing", wait=True):
             if not path.exists():
                 soft_targets.write(
-                    path, teacher, self.train, stream=io.StringIO()
+                    path, teacher, self.train, stream=io.StringIO(), **views
                 )
         return soft_targets.open_store(
             path, teacher=teacher, temperature=temperature
@@ -258,6 +260,30 @@ def digest(*parts):
     """A short name for anything of JSON, another one for anything else."""
     text = json.dumps(parts, sort_keys=True).encode()
     return hashlib.sha256(text).hexdigest()[:12]
+
+
+def digits(settings):
+    """The digits to train on and those to count on, by the settings.
+
+    Args:
+        settings: `Settings`.
+
+    Returns:
+        A tuple of two `datasets.ImageDataset`.
+
+    Raises:
+        FileNotFoundError: If a full run has no MNIST.
+    """
+    name = dataset_name(settings)
+    splits = "train", "test"
+    if settings.selection:
+        splits = "train[:50000]", "train[50000:]"
+    elif settings.quick and name == "mnist":
+        splits = "train[:6000]", "test[:2000]"
+    return tuple(
+        datasets.load(name, split, data_dir=settings.data_dir)
+        for split in splits
+    )
 
 
 def dataset_name(settings):

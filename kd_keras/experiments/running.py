@@ -35,7 +35,7 @@ def run_experiment(
         `findings.Findings` of all units that are done.
 
     Raises:
-        FileNotFoundError: If a full run has no MNIST.
+        FileNotFoundError: If a full run lacks its data.
         ValueError: If there is no such arm, or the directory holds results of
             another configuration.
     """
@@ -53,7 +53,13 @@ def run_experiment(
         experiment.check(wanted, settings)
     name = experiment.__name__.rpartition(".")[2]
     plan = dataclasses.asdict(experiment.plan(settings))
-    lab = laboratory.Laboratory(settings, models_dir, [name, plan])
+    lab = laboratory.Laboratory(
+        settings,
+        models_dir,
+        [name, plan],
+        # Most are about digits.
+        getattr(experiment, "load", None),
+    )
     if seeds is None:
         seeds = range(1 if settings.quick else experiment.NUM_SEEDS)
     units = units_lib.Units(

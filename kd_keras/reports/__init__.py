@@ -5,6 +5,7 @@ from kd_keras.reports.experiment import command_of_experiment
 from kd_keras.reports.experiment import headline_table
 from kd_keras.reports.experiment import write_experiment_report
 from kd_keras.reports.experiment import write_results_page
+from kd_keras.reports.specialists import write_specialists_report
 from kd_keras.reports.teacher import write_teacher_report
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "write_distillation_report",
     "write_experiment_report",
     "write_results_page",
+    "write_specialists_report",
     "write_teacher_report",
 ]

@@ -2,6 +2,7 @@
 
 from kd_keras.specialists.clusters import cluster_classes
 from kd_keras.specialists.clusters import prediction_covariance
+from kd_keras.specialists.clusters import random_classes
 from kd_keras.specialists.combination import active_specialists
 from kd_keras.specialists.combination import combine
 from kd_keras.specialists.combination import objective
@@ -24,4 +25,5 @@ __all__ = [
     "dustbin_shift",
     "objective",
     "prediction_covariance",
+    "random_classes",
 ]

@@ -6,6 +6,9 @@ generalist's predictions are clustered by K-means. No label takes part.
 
 import numpy as np
 
+COVARIANCE = "covariance"
+CORRELATION = "correlation"
+
 
 def prediction_covariance(probs):
     """Covariance of the predictions of two classes, over the examples.
@@ -36,7 +39,9 @@ def prediction_covariance(probs):
     return np.cov(probs, rowvar=False)
 
 
-def cluster_classes(probs, num_sets, set_size=None, *, seed=0):
+def cluster_classes(
+    probs, num_sets, set_size=None, *, columns=COVARIANCE, seed=0
+):
     """Sets of classes that a generalist confuses, one for each specialist.
 
     K-means groups the columns of `prediction_covariance`: two classes are near
@@ -45,11 +50,18 @@ def cluster_classes(probs, num_sets, set_size=None, *, seed=0):
     nearest to the centre of a group instead: sets of one size, which overlap,
     as those of the paper do (61 sets of 300 of 15,000 classes).
 
+    The columns of classes that the generalist hardly ever names are short, and
+    so near to every centre: many sets get the same classes, and those the
+    least confused. `columns="correlation"` takes the columns of the correlation
+    instead, which are of one length.
+
     Args:
         probs: Float array, shape `[num_examples, num_classes]`: what the
             generalist says of unlabelled examples.
         num_sets: int, from 1 to the number of classes.
         set_size: int, from 1 to the number of classes. Defaults to None.
+        columns: `"covariance"`, as the paper has it, or `"correlation"`.
+            Defaults to the first.
         seed: int, of the first centres. Defaults to 0.
 
     Returns:
@@ -57,7 +69,7 @@ def cluster_classes(probs, num_sets, set_size=None, *, seed=0):
         `num_sets` if two are equal.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there are no such columns.
 
     Example:
 
@@ -68,25 +80,60 @@ def cluster_classes(probs, num_sets, set_size=None, *, seed=0):
     # Importing it takes longer than all of kd_keras.
     from sklearn import cluster
 
-    covariance = prediction_covariance(probs)
-    num_classes = len(covariance)
+    if columns not in (COVARIANCE, CORRELATION):
+        raise ValueError(
+            f"`columns` is {COVARIANCE!r} or {CORRELATION!r}. Received: "
+            f"{columns!r}."
+        )
+    # One row for each column; it is symmetric.
+    matrix = prediction_covariance(probs)
+    if columns == CORRELATION:
+        deviations = np.sqrt(np.diag(matrix))
+        # A class that is always as probable, but for rounding, goes with none.
+        deviations[deviations < 1e-12] = np.inf
+        matrix = matrix / np.outer(deviations, deviations)
+        np.fill_diagonal(matrix, 1.0)
+    num_classes = len(matrix)
     for name, value in (("num_sets", num_sets), ("set_size", set_size)):
         if value is not None and not 1 <= value <= num_classes:
             raise ValueError(
                 f"`{name}` is a number from 1 to {num_classes}, the number of "
                 f"classes. Received: {value}."
             )
-    # One row for each column; it is symmetric.
-    means = cluster.KMeans(num_sets, n_init=10, random_state=seed).fit(
-        covariance
-    )
+    means = cluster.KMeans(num_sets, n_init=10, random_state=seed).fit(matrix)
     if set_size is None:
         sets = [
             np.flatnonzero(means.labels_ == number)
             for number in range(num_sets)
         ]
     else:
-        sets = np.argsort(means.transform(covariance), axis=0, kind="stable")
+        sets = np.argsort(means.transform(matrix), axis=0, kind="stable")
         sets = np.sort(sets[:set_size], axis=0).T
     unique = {tuple(int(one) for one in classes) for classes in sets}
     return [list(classes) for classes in sorted(unique) if classes]
+
+
+def random_classes(class_sets, num_classes, seed):
+    """Class sets that are like others but for the classes that are in them.
+
+    The control for `cluster_classes`: the classes change places at random. So
+    there are as many sets, of the same sizes, that share as many classes, and
+    as many classes that no set has, one, or several.
+
+    Args:
+        class_sets: List of lists of int.
+        num_classes: int.
+        seed: int, not negative.
+
+    Returns:
+        List of sorted lists of int, in the order of `class_sets`.
+
+    Example:
+
+    >>> random_classes([[0, 1], [1, 2]], 6, seed=0)
+    [[2, 3], [2, 5]]
+    """
+    places = np.random.default_rng(seed).permutation(num_classes)
+    return [
+        sorted(int(places[one]) for one in classes) for classes in class_sets
+    ]

@@ -1,6 +1,7 @@
 """A generalist and its specialists as one model."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kd_keras import ops
@@ -19,12 +20,19 @@ class CombineSpecialists(keras.layers.Layer):
         dustbin_shifts: List of floats that are added to the dustbin logit of
             each, see `dustbin_shift`.
         top_n: As of `active_specialists`. Defaults to 1.
+        full_softmax: Whether specialists tell all classes, as section 6.1
+            proposes, and not only their own and a dustbin. Then `class_sets`
+            says when a specialist is asked, and its shift is added to the
+            logits of all other classes. The combined distribution is the
+            arithmetic mean of the generalist's and those of the specialists
+            that are asked. Defaults to False.
         **kwargs: As of `keras.layers.Layer`.
 
     Call arguments:
         inputs: List of logits: of the generalist, shape `[batch,
             num_classes]`, then of each specialist, `[batch,
-            len(class_sets[m]) + 1]`, the dustbin last.
+            len(class_sets[m]) + 1]`, the dustbin last; with `full_softmax`
+            `[batch, num_classes]`.
 
     Returns:
         Float32 tensor, shape `[batch, num_classes]`: the logarithm of the
@@ -34,12 +42,20 @@ class CombineSpecialists(keras.layers.Layer):
         ValueError: If there is not a shift for each set of classes.
     """
 
-    def __init__(self, class_sets, dustbin_shifts, top_n=1, **kwargs):
+    def __init__(
+        self,
+        class_sets,
+        dustbin_shifts,
+        top_n=1,
+        full_softmax=False,
+        **kwargs,
+    ):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.class_sets = [[int(one) for one in s] for s in class_sets]
         self.dustbin_shifts = [float(shift) for shift in dustbin_shifts]
         self.top_n = int(top_n)
+        self.full_softmax = bool(full_softmax)
         if len(self.class_sets) != len(self.dustbin_shifts):
             raise ValueError(
                 "Each specialist has its classes and the shift of its dustbin. "
@@ -50,21 +66,33 @@ class CombineSpecialists(keras.layers.Layer):
     def call(self, inputs):
         """Combines; see the class."""
         generalist, *others = inputs
+        generalist_probs = ops.tempered_softmax(generalist, 1.0)
+        known = self.class_sets
+        if self.full_softmax:
+            known = [range(generalist.shape[-1])] * len(others)
         probs = combination.combine(
-            ops.tempered_softmax(generalist, 1.0),
+            generalist_probs,
             [
                 tf.nn.softmax(
                     ops.as_log_space(logits)
-                    + tf.one_hot(logits.shape[-1] - 1, logits.shape[-1]) * shift
+                    + self._shift(number, logits.shape[-1])
                 )
-                for logits, shift in zip(
-                    others, self.dustbin_shifts, strict=True
-                )
+                for number, logits in enumerate(others)
             ],
-            self.class_sets,
-            top_n=self.top_n,
+            known,
+            active=combination.active_specialists(
+                generalist_probs, self.class_sets, self.top_n
+            ),
         )
         return tf.math.log(tf.maximum(probs, combination.SMALLEST))
+
+    def _shift(self, number, num_logits):
+        """What is added to the logits of a specialist."""
+        shift = np.full(num_logits, self.dustbin_shifts[number], np.float32)
+        classes = self.class_sets[number]
+        # In the order of all classes, or its own and then the dustbin.
+        shift[classes if self.full_softmax else slice(len(classes))] = 0.0
+        return tf.constant(shift)
 
     def compute_output_shape(self, input_shape):
         """The shape of the generalist's logits."""
@@ -77,11 +105,18 @@ class CombineSpecialists(keras.layers.Layer):
             "class_sets": self.class_sets,
             "dustbin_shifts": self.dustbin_shifts,
             "top_n": self.top_n,
+            "full_softmax": self.full_softmax,
         }
 
 
 def combined_model(
-    generalist, specialists, class_sets, dustbin_shifts, *, top_n=1
+    generalist,
+    specialists,
+    class_sets,
+    dustbin_shifts,
+    *,
+    top_n=1,
+    full_softmax=False,
 ):
     """A generalist and its specialists as one `keras.Model`.
 
@@ -94,10 +129,12 @@ def combined_model(
         generalist: `keras.Model` with one input, to logits `[batch,
             num_classes]`.
         specialists: List of `keras.Model` of the same input, to logits
-            `[batch, len(class_sets[m]) + 1]`, the dustbin last.
+            `[batch, len(class_sets[m]) + 1]`, the dustbin last; with
+            `full_softmax` `[batch, num_classes]`.
         class_sets: List of lists of int, the classes of each.
         dustbin_shifts: List of floats, one for each; see `dustbin_shift`.
         top_n: As of `active_specialists`. Defaults to 1.
+        full_softmax: As of `CombineSpecialists`. Defaults to False.
 
     Returns:
         `keras.Model` from inputs to float32 log-probabilities. It runs all
@@ -126,15 +163,21 @@ def combined_model(
     for number, (one, classes) in enumerate(
         zip(specialists, class_sets, strict=True)
     ):
-        if one.output_shape[-1] != len(classes) + 1:
+        gives = one.output_shape[-1]
+        if full_softmax and gives != generalist.output_shape[-1]:
+            raise ValueError(
+                f"With `full_softmax` specialist {number} has a logit for each "
+                f"of {generalist.output_shape[-1]} classes. Received a model "
+                f"with {gives} logits."
+            )
+        if not full_softmax and gives != len(classes) + 1:
             raise ValueError(
                 f"Specialist {number} has {len(classes)} classes and a "
-                f"dustbin. Received a model with {one.output_shape[-1]} "
-                "logits."
+                f"dustbin. Received a model with {gives} logits."
             )
     inputs = keras.Input(generalist.input_shape[1:], name="inputs")
     logits = [model(inputs) for model in specialists]
     outputs = CombineSpecialists(
-        class_sets, dustbin_shifts, top_n, name="combined"
+        class_sets, dustbin_shifts, top_n, full_softmax, name="combined"
     )([generalist(inputs), *logits])
     return keras.Model(inputs, outputs, name="generalist_and_specialists")

@@ -7,6 +7,9 @@ from kd_keras.training.evaluation import EvaluationConfig
 from kd_keras.training.evaluation import run_evaluation
 from kd_keras.training.exporting import ExportConfig
 from kd_keras.training.exporting import run_export
+from kd_keras.training.specialist_config import SpecialistsConfig
+from kd_keras.training.specialist_job import run_specialists
+from kd_keras.training.specialist_summary import summarise_specialists
 from kd_keras.training.storing import StoreConfig
 from kd_keras.training.storing import audit_soft_targets
 from kd_keras.training.storing import plan_soft_targets
@@ -19,6 +22,7 @@ __all__ = [
     "DistillConfig",
     "EvaluationConfig",
     "ExportConfig",
+    "SpecialistsConfig",
     "StoreConfig",
     "TeacherConfig",
     "audit_soft_targets",
@@ -26,8 +30,10 @@ __all__ = [
     "run_distillation",
     "run_evaluation",
     "run_export",
+    "run_specialists",
     "run_teacher",
     "store_soft_targets",
     "summarise",
+    "summarise_specialists",
     "summarise_teacher",
 ]

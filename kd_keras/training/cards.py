@@ -178,6 +178,26 @@ def trained_on(path, source):
     return data["split"] if seen.shares_examples(source) else None
 
 
+def check_unseen(path, source):
+    """Raises if a teacher is known to have learnt what it is measured on.
+
+    Args:
+        path: Of the teacher.
+        source: `datasets.ImageDataset` of the test split.
+
+    Raises:
+        ValueError: If it has, or the record beside it is of another model.
+    """
+    check_record_of(path)
+    seen = trained_on(path, source)
+    if seen is not None:
+        raise ValueError(
+            f"{path} was trained on {seen!r}, as it says beside it, which "
+            f"shares examples with the test split {source.split!r}. What its "
+            "students learn of these would be counted there."
+        )
+
+
 def of_teacher(path):
     """What is worth knowing of a teacher, from its record; a dict or None."""
     record = find_record(path)
@@ -188,7 +208,11 @@ def of_teacher(path):
     is_student = record["distilled"] is not None
     return {
         "name": pathlib.Path(path).name,
-        "model": settings["student_model" if is_student else "model"],
+        # A generalist with its specialists is none of the models by name.
+        "model": settings.get(
+            "student_model" if is_student else "model",
+            "generalist and specialists",
+        ),
         "parameters": record["parameters"],
         "trained_on": record["dataset"]["split"],
         "epochs": settings["student_epochs" if is_student else "epochs"],

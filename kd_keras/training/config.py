@@ -113,7 +113,7 @@ class DistillConfig:
         check_counts(
             self, "teacher_epochs", "student_epochs", "batch_size", "seeds"
         )
-        _check_learning_rate(self)
+        check_positive(self, "learning_rate")
         if self.soft_targets is not None and not self.teacher:
             raise ValueError(
                 "`soft_targets` needs the `teacher` that they are of, which is "
@@ -197,14 +197,8 @@ class TeacherConfig:
 
     def __post_init__(self):
         check_counts(self, "epochs", "batch_size")
-        _check_learning_rate(self)
-        for name in ("seed", "max_shift"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise ValueError(
-                    f"`{name}` must be a whole number, not negative. "
-                    f"Received: {value!r}"
-                )
+        check_positive(self, "learning_rate")
+        check_not_negative(self, "seed", "max_shift")
 
     @property
     def splits(self):
@@ -222,9 +216,22 @@ def check_counts(config, *names):
             )
 
 
-def _check_learning_rate(config):
-    if not 0 < config.learning_rate < math.inf:
-        raise ValueError(
-            "`learning_rate` must be positive and finite. "
-            f"Received: {config.learning_rate!r}"
-        )
+def check_positive(config, *names):
+    """Raises unless these fields are positive and finite numbers."""
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value < math.inf:
+            raise ValueError(
+                f"`{name}` must be positive and finite. Received: {value!r}"
+            )
+
+
+def check_not_negative(config, *names):
+    """Raises unless these fields are whole numbers of at least 0."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(
+                f"`{name}` must be a whole number, not negative. "
+                f"Received: {value!r}"
+            )

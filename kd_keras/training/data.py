@@ -95,21 +95,36 @@ class JobData:
                 fraction=1.0 - labelled_fraction,
                 seed=seed,
             )
-        order = {"shuffle_seed": seed, "epoch": self.epoch.value}
         if store is None:
             dataset = self.train.dataset
-            return datasets.batches(
-                transform(dataset) if transform else dataset,
-                self._batch_size,
-                **order,
-                **self._views,
+            return self.batches_of(
+                transform(dataset) if transform else dataset, seed
             )
         return store.batches(
             self.train,
             self._batch_size,
             augment=self._views.get("augment"),
             transform=transform,
-            **order,
+            shuffle_seed=seed,
+            epoch=self.epoch.value,
+        )
+
+    def batches_of(self, dataset, seed):
+        """Examples in the order of a seed and of the epoch.
+
+        Args:
+            dataset: Unbatched `tf.data.Dataset` of some of the training split.
+            seed: int.
+
+        Returns:
+            `tf.data.Dataset` for `fit`.
+        """
+        return datasets.batches(
+            dataset,
+            self._batch_size,
+            shuffle_seed=seed,
+            epoch=self.epoch.value,
+            **self._views,
         )
 
 

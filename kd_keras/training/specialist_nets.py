@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 
-def specialist_of(generalist, classes, name=None):
+def specialist_of(generalist, classes, name=None, *, full_softmax=False):
     """A specialist with the weights of a generalist, not trained yet.
 
     All layers but the last are copied with their weights. The new last layer
@@ -20,28 +20,26 @@ def specialist_of(generalist, classes, name=None):
             ends in a Dense layer with a bias and without activation.
         classes: List of int, the specialist's classes.
         name: Name of the model. Defaults to None.
+        full_softmax: Whether it tells all classes, as section 6.1 proposes:
+            then it begins as the generalist itself. Defaults to False.
 
     Returns:
-        `keras.Model` to float32 logits `[batch, len(classes) + 1]`; its last
+        `keras.Model` to float32 logits `[batch, len(classes) + 1]`, the
+        dustbin last, or with `full_softmax` `[batch, num_classes]`; its last
         layer is called "head".
+
+    Example:
+
+    >>> generalist = kd_keras.models.mlp((4, 4, 1), 5, (6,))
+    >>> specialist_of(generalist, [1, 3]).output_shape
+    (None, 3)
 
     Raises:
         ValueError: If the generalist is of another form, or `classes` are not
             some of its classes, each once, and not all of them.
     """
+    check_generalist(generalist)
     last = generalist.layers[-1]
-    if not (
-        isinstance(last, keras.layers.Dense)
-        and last.use_bias
-        and last.activation is keras.activations.linear
-        and len(generalist.inputs) == 1
-        and last.output is generalist.output
-    ):
-        raise ValueError(
-            "A generalist has one input and ends in a Dense layer with a bias "
-            "and without activation. Received one that ends in "
-            f"{type(last).__name__}."
-        )
     kernel, bias = last.get_weights()
     classes = list(classes)
     others = np.setdiff1d(np.arange(len(bias)), classes)
@@ -58,12 +56,44 @@ def specialist_of(generalist, classes, name=None):
     trunk = keras.Model(generalist.input, last.input)
     copy = keras.models.clone_model(trunk)
     copy.set_weights(trunk.get_weights())
-    head = keras.layers.Dense(len(classes) + 1, dtype="float32", name="head")
+    if not full_softmax:
+        dustbin = bias[others].mean() + np.log(len(others))
+        bias = np.append(bias[classes], dustbin)
+        kernel = np.column_stack(
+            [kernel[:, classes], kernel[:, others].mean(1)]
+        )
+    head = keras.layers.Dense(len(bias), dtype="float32", name="head")
     model = keras.Model(copy.input, head(copy.output), name=name)
-    head.set_weights(
-        [
-            np.column_stack([kernel[:, classes], kernel[:, others].mean(1)]),
-            np.append(bias[classes], bias[others].mean() + np.log(len(others))),
-        ]
-    )
+    head.set_weights([kernel, bias])
     return model
+
+
+def check_generalist(model):
+    """Raises unless specialists can begin as a model.
+
+    Args:
+        model: What is to be the generalist.
+
+    Raises:
+        ValueError: If it is of another form than `specialist_of` takes.
+    """
+    layers = getattr(model, "layers", None)
+    if not layers:
+        raise ValueError(
+            "A generalist is a Functional or Sequential model, whose layers "
+            "its specialists begin with; a SavedModel can only teach. "
+            f"Received: {type(model).__name__}."
+        )
+    last = layers[-1]
+    if not (
+        isinstance(last, keras.layers.Dense)
+        and last.use_bias
+        and last.activation is keras.activations.linear
+        and len(model.inputs) == 1
+        and last.output is model.output
+    ):
+        raise ValueError(
+            "A generalist has one input and ends in a Dense layer with a bias "
+            "and without activation. Received one that ends in "
+            f"{type(last).__name__}."
+        )

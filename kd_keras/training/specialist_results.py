@@ -1,0 +1,78 @@
+"""What a generalist and its specialists are worth, and files that say it."""
+
+import dataclasses
+
+from kd_keras import comparison
+from kd_keras import runs
+from kd_keras import specialists
+from kd_keras.training import cards
+from kd_keras.training import classifiers
+from kd_keras.training import curves
+from kd_keras.training import outputs
+
+PROGRAM = "train_specialists"
+
+
+def write(run, config, data, models, class_sets, each):
+    """Measures both, and writes all files but those of models.
+
+    Args:
+        run: `runs.Run`.
+        config: `SpecialistsConfig`.
+        data: `data.JobData`.
+        models: Dict of the names of the generalist and of the combined model,
+            in this order, to these.
+        class_sets: List of lists of int, the classes of each specialist.
+        each: What is known of each, a list of dicts.
+
+    Returns:
+        The content of `specialists.json`, with the lines of `metrics.jsonl` as
+        `rows`, a dict.
+    """
+    test, folder = data.test, run.path
+    logits = {name: test.logits(model) for name, model in models.items()}
+    rows = [
+        {
+            "seed": config.seed,
+            "arm": name,
+            "parameters": classifiers.num_parameters(model),
+            **test.quality(logits[name]),
+            "conditional_accuracy": specialists.conditional_accuracy(
+                test.labels, logits[name], class_sets
+            ),
+        }
+        for name, model in models.items()
+    ]
+    right = [test.labels == of.argmax(axis=1) for of in logits.values()]
+    found = {
+        "specialists": each,
+        "coverage": [
+            dataclasses.asdict(line)
+            for line in specialists.coverage(
+                test.labels, *logits.values(), class_sets
+            )
+        ],
+        "mcnemar_p": comparison.mcnemar(*right),
+    }
+    runs.write_json(folder / "specialists.json", found)
+    outputs.write_lines(folder / "metrics.jsonl", rows)
+    outputs.write_predictions(folder, test, logits)
+    outputs.write_curves(
+        folder,
+        [
+            (path.stem, {"model": path.stem}, curves.read(path))
+            for path in sorted(run.work.glob("*.curve"))
+        ],
+    )
+    *_, (name, combined) = models.items()
+    cards.write_record(
+        folder / f"{name}.keras",
+        combined,
+        data.train,
+        config,
+        program=PROGRAM,
+        seed=config.seed,
+        metrics=rows[-1],
+        views=data.describe_views(),
+    )
+    return {**found, "rows": rows}

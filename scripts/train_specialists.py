@@ -1,0 +1,119 @@
+r"""Trains specialists of a generalist, and makes one model of all.
+
+Writes combined.keras, a teacher for distill. Each specialist tells apart some
+classes that the generalist confuses. Example, offline, in about a minute:
+
+  python -m scripts.train_specialists --output_dir=runs/specialists
+
+The same command, started as often as there are cores or machines, shares the
+work: each process takes the next specialist, and the last one writes the
+output. What was broken off goes on when it is started again.
+"""
+
+from absl import app
+from absl import flags
+
+from scripts import data_flags
+from scripts import output_flags
+from scripts import program
+from scripts import settings
+from scripts import specialist_flags
+from scripts import training_flags
+
+settings.adopt(
+    __name__,
+    program,
+    output_flags,
+    data_flags,
+    training_flags,
+    specialist_flags,
+)
+
+# Each has the name of its field in `training.SpecialistsConfig`.
+_SETTINGS = (
+    data_flags.define_dataset(),
+    data_flags.DATA_DIR,
+    *training_flags.TRAINING,
+    flags.DEFINE_string(
+        "cluster_split",
+        None,
+        "Split of which to see what the generalist confuses, without labels. "
+        "Default: --train_split.",
+    ),
+    flags.DEFINE_float(
+        "cluster_temperature", 2.0, "Of the predictions that are clustered."
+    ),
+    flags.DEFINE_string(
+        "generalist", None, "A .keras file. Default: train one."
+    ),
+    training_flags.define_model(
+        "generalist_model", "mlp:400,400", ": trained without --generalist."
+    ),
+    training_flags.define_dropout("generalist_dropout"),
+    flags.DEFINE_integer(
+        "generalist_epochs", 60, "Its passes over the training split."
+    ),
+    flags.DEFINE_integer("num_sets", 3, "How many specialists."),
+    flags.DEFINE_integer(
+        "set_size", 4, "Classes of each; 0 for clusters that share none."
+    ),
+    flags.DEFINE_enum(
+        "columns",
+        "correlation",
+        ["correlation", "covariance"],
+        "Of what the columns are clustered; the paper's is the second.",
+    ),
+    *specialist_flags.RECIPE,
+    flags.DEFINE_enum(
+        "dustbin_rule",
+        "bayes",
+        ["bayes", "paper"],
+        "Correction for the sampling: exact, or by the paper's letter.",
+    ),
+    flags.DEFINE_integer(
+        "top_n", 1, "Classes of the generalist that choose who is asked."
+    ),
+    flags.DEFINE_integer(
+        "max_shift", 0, "Pixels by which images are shifted at most."
+    ),
+    flags.DEFINE_integer("seed", 0, "Of weights, order, and clusters."),
+)
+_OUTPUT_DIR = output_flags.define_output_dir(
+    "Directory to make: combined.keras, generalist.keras, specialists/ and "
+    "specialists.json, report.md with its plots, config.json, metrics.jsonl, "
+    "curves.jsonl."
+)
+
+
+def main(argv):
+    """Trains what is left to train, and prints what came of it."""
+    program.run("train_specialists", argv, _train)
+
+
+def _train():
+    from kd_keras import reports
+    from kd_keras import training
+
+    found = training.run_specialists(
+        training.SpecialistsConfig(
+            **settings.values(_SETTINGS),
+            image_size=settings.numbers(data_flags.IMAGE_SIZE),
+        ),
+        _OUTPUT_DIR.value,
+        overwrite=output_flags.OVERWRITE.value,
+        finish=reports.write_specialists_report,
+    )
+    if found is None:
+        print("Other processes are at what is left; the last one writes it.")
+        return
+    print(training.summarise_specialists(found))
+    print(f"Written: {_OUTPUT_DIR.value}")
+
+
+def run():
+    """Entry point of the installed command."""
+    app.run(main, flags_parser=settings.parse)
+
+
+if __name__ == "__main__":
+    run()

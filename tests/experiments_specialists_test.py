@@ -1,0 +1,249 @@
+"""The experiment with specialists: its data, its controls, its findings."""
+
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kd_keras import comparison
+from kd_keras import datasets
+from kd_keras import experiments
+from kd_keras.experiments import laboratory
+from kd_keras.experiments import specialists
+from kd_keras.experiments import specialists_data
+from kd_keras.training import specialist_training
+from tests import digits_runs
+
+
+class DataTest(digits_runs.DigitsTestCase):
+    def test_side_by_side(self):
+        """Each half is a digit of its figure, and each digit comes twice."""
+        source = datasets.load("digits", "test[:40]", data_dir=self.data_dir)
+        pairs = specialists_data.side_by_side(source, 2, seed=0)
+        digits = [
+            (one["image"].tobytes(), int(one["label"]))
+            for one in source.dataset.as_numpy_iterator()
+        ]
+        seen = [], []
+        for one in pairs.dataset.as_numpy_iterator():
+            halves = one["image"][:, :8], one["image"][:, 8:]
+            labels = divmod(int(one["label"]), 10)
+            for side, image, label in zip(seen, halves, labels, strict=True):
+                side.append((image.tobytes(), label))
+        for side in seen:
+            self.assertCountEqual(side, 2 * digits)
+        self.assertNotEqual(seen[0], seen[1])
+        self.assertEqual(pairs.class_names[37], "37")
+
+    def test_full_form_needs_cifar(self):
+        settings = experiments.Settings(data_dir=self.data_dir)
+        with self.assertRaisesRegex(FileNotFoundError, "cifar100.*--quick"):
+            specialists_data.load(settings)
+
+
+class ControlsTest(digits_runs.DigitsTestCase):
+    """What the arms are made of, nothing being trained."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.plan = specialists.Plan(
+            filters=(4,),
+            dense_units=(8,),
+            max_shift=1,
+            generalist=laboratory.Recipe(3, 64, 1e-3),
+            num_sets=2,
+            set_size=9,
+            specialist=specialist_training.SpecialistRecipe(1, 2, 1e-3, 2e-3),
+        )
+        settings = experiments.Settings(quick=True, data_dir=cls.data_dir)
+        cls.lab = laboratory.Laboratory(
+            settings, cls.folder / "models", "test", specialists.load
+        )
+        cls.fits = []
+
+        def fit(unit, build, recipe, seed, **data):
+            cls.fits.append((unit, recipe, data))
+            model = build()
+            # What the generalist says depends on the image, and what its
+            # specialists say on them.
+            head = model.layers[-1]
+            kernel, bias = head.get_weights()
+            if unit == "generalist":
+                features = keras.Model(model.input, head.input)
+                images = next(iter(cls.lab.test.batches))[0]
+                kernel = 30 * kernel
+                bias = -features(images).numpy().mean(axis=0) @ kernel
+            if unit.endswith("-whole"):
+                bias = bias + 3 * np.eye(len(bias))[0]
+            head.set_weights([kernel, bias])
+            return model
+
+        with (
+            mock.patch.object(specialists, "QUICK", cls.plan),
+            mock.patch.object(cls.lab, "fit", fit),
+        ):
+            cls.results = {
+                arm: specialists.run(arm, 0, cls.lab)
+                for arm in ("generalist", "clusters", "uncorrected")
+                + ("random", "longer", "anew")
+            }
+
+    def fitted(self, unit):
+        [found] = [fit[1:] for fit in self.fits if fit[0] == unit]
+        return found
+
+    def test_as_much_is_shown(self):
+        """Rather more to the controls, by less than an epoch."""
+        shown = self.results["clusters"]["examples_shown"]
+        counted = 0
+        for number in range(2):
+            for part, epochs in (("head", 1), ("whole", 2)):
+                recipe, data = self.fitted(f"clusters-{number}-{part}")
+                self.assertEqual(recipe.epochs, epochs)
+                examples = data["transform"](None)
+                counted += epochs * len(list(examples))
+        self.assertEqual(shown, counted)
+        num_train = self.lab.train.num_examples
+        for arm, before in (("longer", 0), ("anew", 3)):
+            result = self.results[arm]
+            self.assertEqual(result["examples_shown_to_specialists"], shown)
+            self.assertBetween(
+                result["examples_shown"], shown, shown + num_train - 1
+            )
+            recipe, _ = self.fitted(arm)
+            self.assertEqual(
+                (recipe.epochs - before) * num_train, result["examples_shown"]
+            )
+        self.assertEqual(self.fitted("longer")[0].learning_rate, 2e-3)
+        self.assertEqual(self.fitted("anew")[0].learning_rate, 1e-3)
+
+    def test_random_classes_are_others_of_the_same_sizes(self):
+        clusters, drawn = (
+            self.results[arm]["classes"] for arm in ("clusters", "random")
+        )
+        self.assertEqual([len(s) for s in drawn], [len(s) for s in clusters])
+        self.assertNotEqual(drawn, clusters)
+        counts = [
+            sorted(sum(name in s for s in sets) for name in set(sum(sets, [])))
+            for sets in (clusters, drawn)
+        ]
+        self.assertEqual(*counts)
+
+    def test_not_corrected_are_the_same_specialists(self):
+        units = [unit for unit, *_ in self.fits if "-whole" in unit]
+        self.assertLen(units, 4)
+        clusters, uncorrected = (
+            self.results[arm] for arm in ("clusters", "uncorrected")
+        )
+        self.assertEqual(clusters["classes"], uncorrected["classes"])
+        likelihood = "negative_log_likelihood"
+        self.assertGreater(
+            abs(clusters[likelihood] - uncorrected[likelihood]), 1e-3
+        )
+
+    def test_where_none_is_asked_nothing_changes(self):
+        for arm in ("clusters", "random"):
+            result = self.results[arm]
+            self.assertBetween(result["none_asked"], 1, 499)
+            self.assertEqual(result["none_asked_and_changed"], 0)
+            gained = sum(line["gained"] for line in result["coverage"])
+            self.assertEqual(
+                gained,
+                self.results["generalist"]["test_errors"]
+                - result["test_errors"],
+            )
+
+
+def _result(right, **more):
+    return {
+        "test_examples": len(right),
+        "test_accuracy": float(np.mean(right)),
+        "right": np.packbits(right).tobytes().hex(),
+        **more,
+    }
+
+
+class FindingsTest(tf.test.TestCase):
+    def results(self, gains):
+        """Arms that are right on so many more of 1,003 examples than 400."""
+        results = {}
+        for arm, of_seeds in gains.items():
+            for seed, gain in enumerate(of_seeds):
+                right = np.arange(1003) < 400 + gain
+                results[arm, seed] = _result(right)
+                if arm in ("clusters", "random"):
+                    results[arm, seed] |= {
+                        "conditional_accuracy": [0.5, 0.5 + gain / 1000],
+                        "coverage": [
+                            {
+                                "specialists": covering,
+                                "examples": 300,
+                                "generalist_right": 100,
+                                "gained": gained,
+                            }
+                            for covering, gained in ((0, 0), (1, 3), (2, gain))
+                        ],
+                        "none_asked": 10,
+                        "none_asked_and_changed": 0,
+                        "classes": [["apple", "pear"]],
+                        "examples_shown": 1000,
+                    }
+                if arm == "longer":
+                    results[arm, seed]["examples_shown"] = 1100
+        return results
+
+    def holds(self, results):
+        found = specialists.find(results, experiments.Settings())
+        return found, {c.claim: c.holds for c in found.checks}
+
+    def test_findings(self):
+        results = self.results(
+            {
+                "generalist": (0, 1, 2),
+                "clusters": (20, 22, 24),
+                "random": (8, 9, 7),
+                "longer": (18, 16, 19),
+                "student-combined": (-10, -12, -8),
+                "student-generalist": (-20, -24, -23),
+            }
+        )
+        found, holds = self.holds(results)
+        self.assertEqual(
+            list(holds.values()), [True, True, None, True, True, True]
+        )
+        # 39 - 37/3... of the gain of 21 points of a thousand, 12.33 are kept.
+        kept = np.mean([10, 12, 15]) / np.mean([20, 21, 22])
+        self.assertIn(
+            f"{kept:.2f}", found.checks[-1].measured, found.checks[-1]
+        )
+        first = found.tables[0].rows[1]
+        p = comparison.mcnemar(np.arange(1003) < 400, np.arange(1003) < 420)
+        self.assertStartsWith(first[-1], f"{p:.2g} ")
+        self.assertIn("41.87", first[2])
+        table_4 = found.tables[2].rows
+        self.assertEqual(table_4[2], ["2", "900", "300", "+66", "+22.0"])
+        self.assertEqual(found.tables[-1].rows, [["0", "apple, pear"]])
+        self.assertIn("1,100", found.tables[0].note)
+
+    def test_what_does_not_hold(self):
+        results = self.results(
+            {
+                "generalist": (0, 0, 0),
+                "clusters": (2, 1, 3),
+                "random": (8, 9, 7),
+                "longer": (18, 16, 19),
+                "student-combined": (-22, -24, -23),
+                "student-generalist": (-20, -24, -23),
+            }
+        )
+        results["clusters", 1]["none_asked_and_changed"] = 1
+        _, holds = self.holds(results)
+        self.assertEqual(
+            list(holds.values()), [False, None, False, False, False, False]
+        )
+
+
+if __name__ == "__main__":
+    tf.test.main()
