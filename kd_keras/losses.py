@@ -14,9 +14,8 @@ import keras
 import tensorflow as tf
 
 from kd_keras import ops
+from kd_keras import tempered_kl
 
-# Below this deviation exp() cannot overflow float32, however many classes.
-_NEAR = 20.0
 # Temperatures with which float32 can still do.
 _COLDEST, _HOTTEST = 1e-5, 1e6
 
@@ -55,8 +54,8 @@ def soft_target_kl_divergence(teacher_logits, student_logits, temperature=1.0):
     teacher_rows, student_rows, batch_shape = _rows(
         teacher_logits, student_logits
     )
-    values = _tempered_kl(
-        teacher_rows / temperature, student_rows / temperature
+    values = tempered_kl.divergence(
+        teacher_rows, student_rows, 1.0 / temperature
     )
     return tf.reshape(values, batch_shape)
 
@@ -345,52 +344,3 @@ def _rows(teacher_logits, student_logits):
         tf.reshape(student_logits, [-1, num_classes]),
         tf.shape(student_logits)[:-1],
     )
-
-
-def _tempered_kl(teacher_logits, student_logits):
-    """KL divergence of rows of logits that are already divided by T.
-
-    As the difference of two cross-entropies the value would lose
-    `1e-7 * entropy`: at T = 20 more than the whole of it, once the student
-    has come close; and `q - p` would lose `1e-7 * q`. With
-    `d = student_logits - teacher_logits`, centred so that `sum(p * d)` is 0,
-    and `e = exp(d) - 1`, the value is `log(1 + sum(p * e))` and the gradient
-    `p * (e - sum(p * e)) / (1 + sum(p * e))`: that keeps its digits however
-    small it becomes, and the value all but 1e-7 of the deviation. But `exp`
-    overflows where the two are far apart; there the fused cross-entropy is
-    exact enough.
-    """
-    teacher_probs = tf.nn.softmax(teacher_logits)
-
-    @tf.custom_gradient
-    def divergence(student_logits):
-        deviation = student_logits - teacher_logits
-        deviation -= tf.reduce_sum(
-            teacher_probs * deviation, axis=-1, keepdims=True
-        )
-
-        def near():
-            excess = teacher_probs * tf.math.expm1(deviation)
-            total = tf.reduce_sum(excess, axis=-1, keepdims=True)
-            gradient = (excess - teacher_probs * total) / (1.0 + total)
-            return tf.math.log1p(total[:, 0]), gradient
-
-        def far():
-            crossentropy, gradient = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
-                features=student_logits, labels=teacher_probs
-            )
-            entropy, _ = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
-                features=teacher_logits, labels=teacher_probs
-            )
-            return crossentropy - entropy, gradient
-
-        is_near = tf.reduce_max(tf.abs(deviation)) < _NEAR
-        values, gradient = tf.cond(is_near, near, far)
-        values = tf.nn.relu(values)  # Never negative but for rounding.
-
-        def backward(upstream):
-            return upstream[:, tf.newaxis] * gradient
-
-        return values, backward
-
-    return divergence(student_logits)

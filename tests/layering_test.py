@@ -22,6 +22,7 @@ LAYERS = (
         "pixels",
         "progress",
         "runs",
+        "tempered_kl",
         "version",
     ),
     ("batches", "datasets", "losses", "metrics", "models"),

@@ -14,8 +14,9 @@ from kd_keras.benchmarks import rounds
 
 NAMES = ("memory", "first_step", "import", "loss_memory")
 _MEMORY_WORKLOADS = ("mlp", "32000_classes")
-# Examples and classes so that arrays are large beside all else.
-_LOSS_SIZE = (2048, 32000)
+# Classes and two numbers of examples: what grows from one to the other are
+# arrays, and nothing that is there anyway.
+_LOSS_SIZES = (32000, 1024, 4096)
 _IMPORTS = """
 import json, time
 times = [time.perf_counter()]
@@ -124,14 +125,16 @@ def _loss():
     compute = loss_alone.with_gradient(
         losses.SoftTargetKLDivergence(workloads.TEMPERATURE)
     )
-    size, num_classes = _LOSS_SIZE
-    # What is traced and started by a first call is none of its arrays.
-    compute(*loss_alone.logits(2, num_classes))
-    given = loss_alone.logits(size, num_classes)
-    before, array = _held(), size * num_classes * 4
-    compute(*given)
+    num_classes, *sizes = _LOSS_SIZES
+    taken = []
+    for size in sizes:
+        given = loss_alone.logits(size, num_classes)
+        before = _held()
+        compute(*given)
+        taken.append(_peak() - before)
+    array = (sizes[1] - sizes[0]) * num_classes * 4
     # The gradient is no temporary.
-    return {"bytes": _peak() - before - array, "array": array}
+    return {"bytes": taken[1] - taken[0] - array, "array": array}
 
 
 def _step(name, arm):
