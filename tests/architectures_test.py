@@ -49,13 +49,13 @@ class ArchitecturesTest(tf.test.TestCase, parameterized.TestCase):
         """Its weights give what they give in the builder's own model."""
         self.check_preprocessing(name, module)
 
-    @pytest.mark.slow
     @parameterized.parameters(
         ("MobileNetV2", "mobilenet_v2"),
         ("DenseNet121", "densenet"),
         # One that scales pixels itself.
         ("EfficientNetB0", "efficientnet"),
     )
+    @pytest.mark.slow
     def test_pixels_of_others(self, name, module):
         self.check_preprocessing(name, module)
 

@@ -34,6 +34,7 @@ def start(*arguments):
 
 
 class ResumeTest(tf.test.TestCase, parameterized.TestCase):
+    @pytest.mark.slow
     def test_bit_for_bit(self):
         self.check_bit_for_bit("adam", True, 2)
 

@@ -70,6 +70,7 @@ class QuickTest(digits_runs.DigitsTestCase):
         self.assertLen(models, 4)
         self.assertEqual(units["distilled-2"]["test_examples"], 500)
 
+    @pytest.mark.slow
     def test_annotators(self):
         small = counts_lib.Plan(
             annotator=_SHORT, num_annotators=(1, 3), units=(8,), student=_SHORT

@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kd_keras import distiller as distiller_lib
@@ -327,6 +328,7 @@ _SMALL = dataclasses.replace(
 
 
 class RunTest(digits_runs.DigitsTestCase):
+    @pytest.mark.slow
     def test_quick(self):
         settings = experiments.Settings(quick=True, data_dir=self.data_dir)
         path, models = self.folder / "results", self.folder / "models"

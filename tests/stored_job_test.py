@@ -47,6 +47,7 @@ class StoredJobTest(digits_runs.DigitsTestCase):
         config = dataclasses.replace(self.config, soft_targets=store, **changes)
         return training.run_distillation(config, self.folder / name)
 
+    @pytest.mark.slow
     def test_as_if_it_stored_them_itself(self):
         expected, _ = training.run_distillation(
             self.config, self.folder / "itself"
@@ -74,6 +75,7 @@ class StoredJobTest(digits_runs.DigitsTestCase):
         config = json.loads((self.folder / "given/config.json").read_text())
         self.assertEqual(config["soft_targets"], store)
 
+    @pytest.mark.slow
     def test_views(self):
         """All arms see the views that the teacher saw."""
         store = self.store("views", num_views=2, max_shift=1)
@@ -148,6 +150,7 @@ class StoredJobTest(digits_runs.DigitsTestCase):
         with self.assertRaisesRegex(ValueError, "needs the `teacher`"):
             dataclasses.replace(self.config, soft_targets=store, teacher=())
 
+    @pytest.mark.slow
     def test_what_its_teacher_saw(self):
         """Of a teacher that a program made it is known."""
         small = training.TeacherConfig(

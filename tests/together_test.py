@@ -134,6 +134,7 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
         self.compare(None, _data(reference.mlp(20)), run_eagerly=True)
 
     @parameterized.parameters({"steps_per_execution": 3}, {"run_eagerly": True})
+    @pytest.mark.slow
     def test_ways_to_run(self, **compile_args):
         self.compare(reference.mlp(20), _data(), **compile_args)
 

@@ -154,6 +154,7 @@ class SweepTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             {"teacher", "label smoothing", "distilled"},
         )
 
+    @pytest.mark.slow
     def test_controls(self):
         config = self.config(control=(), labelled_fraction=1.0)
         rows, sizes = training.run_distillation(config, self.folder / "alone")

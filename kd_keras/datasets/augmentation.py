@@ -88,7 +88,7 @@ def random_noise(deviation):
     >>> noise = random_noise(0.1)
     >>> image = tf.constant([[0, 255]], tf.uint8)[..., tf.newaxis]
     >>> print(noise(image, seed=[0, 1])[0, :, 0].numpy().round(3))
-    [-0.038  1.076]
+    [0.121 0.812]
     """
     if (
         isinstance(deviation, bool)
