@@ -117,6 +117,34 @@ def uneven_at_rest(strategy):
     return fit(strategy, 23, 7, 2, learning_rate=0.0)[1]
 
 
+def together(strategy):
+    """Two students on one teacher; batches that do not divide by 2."""
+    x, y, weights = data(26)
+    with strategy.scope():
+        distillers = {"one": build(0.1, 2), "two": build(0.05, 2)}
+        distillers["two"].temperature = 5.0
+        distillers["two"].teacher = distillers["one"].teacher
+    histories = kd_keras.fit_together(
+        distillers,
+        x,
+        y,
+        sample_weight=weights,
+        batch_size=5,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        validation_data=(x, y, weights),
+    )
+    return {
+        "history": {name: h.history for name, h in histories.items()},
+        "weights": [
+            w.tolist()
+            for one in distillers.values()
+            for w in one.student.get_weights()
+        ],
+    }
+
+
 def from_dataset(strategy):
     """Stored targets and unlabelled batches from a shuffled `tf.data`."""
     x, y, _ = data(24)

@@ -113,6 +113,17 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
         )
         self.assertAllClose(expected["evaluated"], got["evaluated"], atol=1e-3)
 
+    @pytest.mark.slow
+    def test_together(self):
+        expected = on_one_device("together")
+        got = mirrored(("together",))["together"]
+        for one, other in zip(expected["weights"], got["weights"], strict=True):
+            self.assertAllClose(one, other, rtol=0, atol=2e-6)
+        self.assertAllClose(
+            expected["history"], got["history"], rtol=0, atol=2e-5
+        )
+        self.assertIn("val_teacher_agreement", got["history"]["two"])
+
     def test_loss_scaling(self):
         expected, got = (
             on_one_device("half_precision"),
