@@ -157,8 +157,29 @@ def interval(values, digits=1):
     >>> interval([5.0, 7.0, 9.0])
     '7.0 (2.0 to 12.0)'
     """
-    mean, low, high = paired_difference(values, [0.0] * len(values))
-    if len(values) == 1:
+    return difference_text(
+        paired_difference(values, [0.0] * len(values)), digits
+    )
+
+
+def difference_text(difference, digits=1):
+    """A mean difference with its interval, as text.
+
+    Args:
+        difference: What `paired_difference` gave.
+        digits: Digits behind the point. Defaults to 1.
+
+    Returns:
+        A string; of a single seed the mean alone.
+
+    Example:
+
+    >>> difference_text((2.0, -0.4841, 4.4841)), difference_text(
+    ...     paired_difference([5.0], [4.0]))
+    ('2.0 (-0.5 to 4.5)', '1.0')
+    """
+    mean, low, high = difference
+    if math.isinf(low):
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 

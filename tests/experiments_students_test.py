@@ -137,7 +137,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual([c.holds for c in found.checks], [True] * 4)
         share = found.headlines[-1]
         self.assertRegex(share.ours, r"^0\.52 \(0\.51 to 0\.52\)$")
-        self.assertIn("3.09 points", found.checks[0].measured)
+        self.assertIn("3.09 (3.07 to 3.11) points", found.checks[0].measured)
         self.assertIn("0.12", found.checks[1].measured)
         self.assertEqual(found.headlines[1].ours.split()[0], "92.59")
         results["soft-20", 0] = unit(740, 400, 0)
@@ -163,7 +163,7 @@ class FindingsTest(tf.test.TestCase):
             ["one net, mean of the members", "the ensemble"],
         )
         # 140 in the mean; 107 and 101 for the others.
-        self.assertIn("33.0 fewer", found.checks[0].measured)
+        self.assertIn("fewer by 33.0", found.checks[0].measured)
         self.assertIn(f"{33 / 39:.2f} (", found.checks[1].measured)
 
     def test_annotators(self):

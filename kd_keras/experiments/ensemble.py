@@ -248,7 +248,7 @@ def _checks(results, settings):
         )
         yield findings.Check(
             f"{_SAYS[arm]}: fewer errors than a net that was not distilled",
-            "{:.1f} fewer ({:.1f} to {:.1f})".format(*gained),
+            f"fewer by {comparison.difference_text(gained)}",
             findings.is_above(gained),
         )
         if settings.quick or arm.startswith(_STILL):

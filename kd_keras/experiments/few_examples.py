@@ -272,7 +272,7 @@ def _checks(results, by_arm, shares):
     )
     yield findings.Check(
         "soft targets of a few beat labels of the same by at least 2 points",
-        "{:.2f} points ({:.2f} to {:.2f})".format(*gained),
+        f"{comparison.difference_text(gained, 2)} points",
         findings.is_above(gained, 2),
     )
     kept = _after_the_best(soft)

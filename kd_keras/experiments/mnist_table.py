@@ -307,11 +307,9 @@ def _checks(results, errors, settings):
         fewer = comparison.paired_difference(*both)
         yield findings.Check(
             "soft targets at T = 20 take errors away from labels alone",
-            "{:.1f} fewer ({:.1f} to {:.1f}), in {} of {} seeds".format(
-                *fewer,
-                sum(h > s for h, s in zip(*both, strict=True)),
-                len(both[0]),
-            ),
+            f"fewer by {comparison.difference_text(fewer)}, in "
+            f"{sum(h > s for h, s in zip(*both, strict=True))} of "
+            f"{len(both[0])} seeds",
             findings.is_above(fewer),
         )
     if settings.quick:
@@ -361,9 +359,9 @@ def _full_checks(results, errors):
         difference = comparison.paired_difference(of_30[20], of_30[best])
         yield findings.Check(
             "30 units: the best temperature lies in 1.5 to 6, and beats 20",
-            f"T = {best}; T = 20 makes {difference[0]:.1f} errors more "
-            f"({difference[1]:.1f} to {difference[2]:.1f})",
-            1.5 <= best <= 6 and difference[1] > 0,
+            f"T = {best}; at T = 20 more errors by "
+            f"{comparison.difference_text(difference)}",
+            findings.is_above(difference) if 1.5 <= best <= 6 else False,
         )
     of_300 = [errors.get(f"300-{t}") for t in (8, 20, 100)]
     if all(of_300):
