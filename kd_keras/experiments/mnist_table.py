@@ -68,6 +68,8 @@ class Plan:
         teacher: `digit_nets.TeacherPlan`.
         student_units: Hidden layers of the students.
         student: Their `laboratory.Recipe`.
+        jittered: The one of the student that sees shifted images, as long as
+            the teacher's: it never sees the same image twice.
         noise: Standard deviation of the noise on pixels in [0, 1].
         narrow_units: Units in each of the two layers of narrower students.
         narrow: Their `laboratory.Recipe`.
@@ -76,6 +78,9 @@ class Plan:
     teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
     student_units: tuple[int, ...] = (800, 800)
     student: laboratory.Recipe = digit_nets.STUDENT
+    jittered: laboratory.Recipe = laboratory.Recipe(
+        240, 512, 2e-3, "mixed_bfloat16"
+    )
     noise: float = 0.2
     narrow_units: tuple[int, ...] = _NARROW
     narrow: laboratory.Recipe = laboratory.Recipe(
@@ -87,6 +92,7 @@ QUICK = Plan(
     teacher=digit_nets.QUICK_TEACHER,
     student_units=(64, 64),
     student=laboratory.Recipe(20, 64, 3e-3),
+    jittered=laboratory.Recipe(20, 64, 3e-3),
     narrow_units=(),
 )
 
@@ -159,7 +165,7 @@ def _student(arm, seed, lab, teacher):
     return lab.fit(
         arm,
         lambda: digit_nets.student(lab, of.student_units, seed),
-        of.student,
+        of.jittered if arm == "jittered-20" else of.student,
         seed,
         **soft,
     )

@@ -58,7 +58,8 @@ def dots(plot):
     axes.invert_yaxis()
     axes.set_xlabel(plot.label)
     style.plain(axes)
-    style.legend(axes)
+    # Above the names of the arms, too, which leave the axes little room.
+    figure.legend(frameon=False, ncols=3, loc="outside upper left")
     return figure
 
 
