@@ -129,6 +129,7 @@ class RandomDataTest(tf.test.TestCase):
         # Two arrays of 262 MB are kept for the gradient.
         self.assertBetween(ratio.median, 1.5, 3.5)
 
+    @pytest.mark.slow
     def test_growth(self):
         ratios = growth.run("growth_examples", num_rounds=1, sizes=(300, 700))
         self.assertLen(ratios, 1)

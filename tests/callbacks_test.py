@@ -34,7 +34,6 @@ def start(*arguments):
 
 
 class ResumeTest(tf.test.TestCase, parameterized.TestCase):
-    @pytest.mark.slow
     def test_bit_for_bit(self):
         self.check_bit_for_bit("adam", True, 2)
 
@@ -75,6 +74,7 @@ class ResumeTest(tf.test.TestCase, parameterized.TestCase):
                 resumable_runs.values(resumed), resumable_runs.values(unbroken)
             )
 
+    @pytest.mark.slow
     def test_killed(self):
         folder = self.create_folder()
         process = start("killed", folder)

@@ -360,6 +360,7 @@ class RunTest(digits_runs.DigitsTestCase):
         accuracy = 100 - practical["students"]["2"]["hard"] / 5
         self.assertIn(f"{accuracy:.2f}", page)
 
+    @pytest.mark.slow
     def test_deep(self):
         """A convolutional pair on images made up, and how it is taught."""
         made = []

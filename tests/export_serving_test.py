@@ -9,6 +9,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -118,6 +119,7 @@ class ServingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(answer["logits"].dtype, np.float32)
         self.assertAllClose(answer["probabilities"].sum(-1), np.ones(60))
 
+    @pytest.mark.slow
     def test_client_without_keras(self):
         export.export_for_serving(self.student, self.path, class_names=NAMES)
         pixels = images(5)

@@ -138,6 +138,7 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
                 self.folder / "leak",
             )
 
+    @pytest.mark.slow
     def test_goes_on(self):
         """Broken off in mid-specialist, it ends as the unbroken run does."""
         path = self.folder / "broken"

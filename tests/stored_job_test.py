@@ -217,6 +217,7 @@ class StoredJobTest(digits_runs.DigitsTestCase):
             (config.student_model, config.student_epochs),
         )
 
+    @pytest.mark.slow
     def test_files_that_changed(self):
         """Broken work is not gone on with from other weights."""
         self.trained("begins", seed=5)

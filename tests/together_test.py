@@ -142,6 +142,7 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
     def test_compiled(self):
         self.compare(reference.mlp(20), _data(), jit_compile=True)
 
+    @pytest.mark.slow
     def test_class_weight(self):
         x, y, _ = _data()
         weighted = {"sample_weight": None, "class_weight": {0: 3.0, 2: 0.0}}

@@ -44,6 +44,7 @@ class SweepTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             data_dir=self.data_dir, **{**digits_runs.SMALL, **kwargs}
         )
 
+    @pytest.mark.slow
     def test_one_teacher_pass(self):
         config = self.config(
             teacher=tuple(self.teachers),
