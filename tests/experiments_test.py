@@ -216,6 +216,7 @@ class MnistTableTest(digits_runs.DigitsTestCase):
             student_units=(8,),
             narrow_units=(4,),
             student=laboratory.Recipe(1, 64, 1e-2),
+            jittered=laboratory.Recipe(1, 64, 1e-2),
             narrow=laboratory.Recipe(1, 64, 1e-2),
         )
         arms = ["teacher", "logits", "4-3"]

@@ -78,44 +78,32 @@ def _of_examples(folder, sizes):
 
 def _of_batches(sizes):
     """Steps on stored targets with more examples in each."""
-    arms = {}
-    for size in sizes:
-        arms[size] = _stored_epoch(
-            workloads.Workload(
-                "",
-                (28, 28, 1),
-                10,
-                size,
-                20,
-                workloads.mlps((800, 800), (28, 28, 1), 10),
-                None,
-            )
-        )
-    return "time of a step per example of its batch", arms
+    return "time of a step per example of its batch", {
+        size: _stored_epoch((28, 28, 1), 10, size, 20, (800, 800))
+        for size in sizes
+    }
 
 
 def _of_classes(sizes):
     """Steps on stored targets with more classes."""
-    arms = {}
-    for size in sizes:
-        arms[size] = _stored_epoch(
-            workloads.Workload(
-                "",
-                (64,),
-                size,
-                64,
-                5,
-                workloads.mlps((64,), (64,), size),
-                None,
-            )
-        )
-    return "time of a step per class", arms
+    return "time of a step per class", {
+        size: _stored_epoch((64,), size, 64, 5, (64,)) for size in sizes
+    }
 
 
-def _stored_epoch(workload):
+def _stored_epoch(input_shape, num_classes, batch_size, num_steps, units):
+    workload = workloads.Workload(
+        "",
+        input_shape,
+        num_classes,
+        batch_size,
+        num_steps,
+        workloads.mlps(units, input_shape, num_classes),
+        None,
+    )
     x, y = workload.arrays()
     logits = np.random.default_rng(1).standard_normal(
-        (len(x), workload.num_classes), np.float32
+        (len(x), num_classes), np.float32
     )
     data = workloads.batched(
         workload, x, {"label": y, "teacher_logits": logits}
