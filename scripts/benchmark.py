@@ -1,7 +1,8 @@
 r"""Times what things cost beside their alternatives, and prints the ratios.
 
-All in one process, in turn, medians of several rounds. Ends with status 1 if a
-ratio misses its limit. On an idle machine:
+In turn, medians of several rounds, all in one process but for memory, first
+steps and imports, each of which takes its own. Ends with status 1 if a ratio
+misses its limit. On an idle machine:
 
   python -m scripts.benchmark --dataset=mnist
 """
