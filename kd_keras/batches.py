@@ -222,7 +222,8 @@ def targets_for(batch, logits, output_names, distilled, class_weight=None):
             if _are_classes(leaf, output, distilled[i]):
                 labels[i], masks[i], is_bad = _split(leaf, output.shape)
                 bad.append(is_bad)
-        bad_label = tf.reduce_any(bad) if bad else None
+        if bad:
+            bad_label = bad[0] if len(bad) == 1 else tf.reduce_any(bad)
         if class_weight is not None:
             if batch.sample_weight is not None:
                 raise ValueError(
@@ -278,8 +279,8 @@ def _split(labels, logits_shape):
         labels, tf.float32 if labels.dtype.is_floating else tf.int64
     )
     # Not `numbers >= num_classes`, which is false for NaN.
-    too_high = ~(numbers < logits_shape[-1])
-    valid = ~too_high & (numbers >= 0)
+    in_range = numbers < logits_shape[-1]
+    valid = in_range & (numbers >= 0)
     # Through another type, and so through other memory: TensorFlow may write
     # the result of one operation where its input was, and that may be an
     # array of the user's, if a generator yields views of it.
@@ -288,7 +289,7 @@ def _split(labels, logits_shape):
     mask = tf.cast(valid, tf.float32)
     if mask.shape.rank == logits_shape.rank:
         mask = tf.squeeze(mask, axis=-1)
-    return safe, mask, tf.reduce_any(too_high)
+    return safe, mask, ~tf.reduce_all(in_range)
 
 
 def _class_weights(labels, mask, logits, class_weight):

@@ -19,6 +19,7 @@ from kd_keras import replica_checks
 from kd_keras import replication
 from kd_keras import stored_teachers
 from kd_keras import teachers
+from kd_keras import updates
 
 # An object of its own, so that a temperature given next to a `soft_loss` can
 # be told from none given, whatever its value.
@@ -29,6 +30,7 @@ _DEFAULT_TEMPERATURE = float("4.0")
 class Distiller(
     loops.CheckedLoops,
     replication.ReplicatedSteps,
+    updates.CompiledUpdates,
     keras_hooks.BuildFromSpec,
     keras.Model,
 ):
@@ -258,9 +260,7 @@ class Distiller(
             gradients = replication.summed_as_one(
                 self.optimizer, tape.gradient(loss, variables)
             )
-            self.optimizer.apply_gradients(
-                zip(gradients, variables, strict=True)
-            )
+            self._apply_gradients(gradients, variables)
         else:
             warnings.warn("The student does not have any trainable weights.")
         return self._update_metrics("training", batch, logits, terms)

@@ -37,7 +37,7 @@ def warn_if_unchecked():
             "Trainer._compile_metrics, Trainer._compile_config, "
             "Trainer._initial_epoch, Trainer._distribute_strategy, "
             "Trainer._maybe_symbolic_build, Trainer._symbolic_build, "
-            "TFEpochIterator._distributed_dataset, "
+            "TFEpochIterator._distributed_dataset, Optimizer._learning_rate, "
             "Layer._flatten_layers, Layer._metrics, _keras_mask, "
             "KerasTensor._keras_history, Operation._inbound_nodes."
         )
@@ -236,6 +236,27 @@ def start_at_epoch(model, epoch):
         epoch: Number of the first epoch, or None for what `fit` was given.
     """
     model._initial_epoch = epoch
+
+
+def learning_rate_of(optimizer):
+    """What an optimizer takes its learning rate from.
+
+    Reads `Optimizer._learning_rate` (3.13 to 3.15): `Optimizer.learning_rate`
+    gives the number that a schedule makes of the current iteration.
+
+    Args:
+        optimizer: A `keras.optimizers.Optimizer`.
+
+    Returns:
+        A variable, a `LearningRateSchedule` or a function.
+
+    Example:
+
+    >>> rate = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    >>> learning_rate_of(keras.optimizers.SGD(rate)) is rate
+    True
+    """
+    return optimizer._learning_rate
 
 
 def layers_of(model):

@@ -234,9 +234,10 @@ class CheckedLoops:
             (self._soft_loss_tracker, terms.soft_loss),
         ):
             if value is not None:
-                # Losses come divided by the number of replicas. That of one
-                # without examples may be 0 / 0.
-                value = tf.where(size > 0, value * replicas, 0.0)
+                if replicas > 1:
+                    # Losses come divided by the number of replicas. That of
+                    # one without examples may be 0 / 0.
+                    value = tf.where(size > 0, value * replicas, 0.0)
                 tracker.update_state(value, sample_weight=size)
                 reported.add(tracker.name)
         reported |= objective.update_metrics(self, logits, terms)

@@ -17,7 +17,6 @@ from kd_keras import ops
 from kd_keras import replication
 from kd_keras import stored_teachers
 from kd_keras import teachers
-from kd_keras import value_checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,8 +191,19 @@ def terms(distiller, batch, logits, soft_targets, training=True):
         soft_loss=soft_loss,
         targets=targets,
         soft_targets=soft_targets,
-        seen=_seen(distiller, batch, targets, teacher_logits, losses, outputs)
-        | _seen_of_replica(distiller, batch, training),
+        seen=_seen(
+            distiller,
+            batch,
+            bad_label=targets.bad_label,
+            soft_loss=soft_loss,
+            teacher_logits=[t for t in teacher_logits if t is not None],
+            student_logits=[
+                output
+                for output, loss in zip(outputs, losses, strict=True)
+                if loss is not None
+            ],
+        )
+        | (_seen_of_replica(distiller, batch) if training else {}),
     )
 
 
@@ -332,33 +342,28 @@ def _additional(distiller, size):
     return tf.add_n(values) / replicas if values else 0.0
 
 
-def _seen(distiller, batch, targets, teacher_logits, losses, outputs):
+def _seen(
+    distiller, batch, *, bad_label, soft_loss, teacher_logits, student_logits
+):
     """What the values show, for the checks."""
-    teacher_logits = [t for t in teacher_logits if t is not None]
-    distilled = [
-        output
-        for output, loss in zip(outputs, losses, strict=True)
-        if loss is not None
-    ]
-    seen = {"bad_label": targets.bad_label}
+    seen = {}
+    if bad_label is not None:
+        seen["bad_label"] = bad_label
     if teacher_logits:
-        seen["bad_teacher_logits"] = value_checks.is_not_finite(teacher_logits)
+        seen["soft_loss"] = soft_loss
+        seen["teacher_logits"] = teacher_logits
         if batch.teacher_logits is not None or not teachers.is_known(
             distiller.teacher
         ):
-            seen["teacher_gave_logits"] = value_checks.is_not_distribution(
-                teacher_logits
-            )
+            seen["unproven_teacher"] = teacher_logits
     if None in model_checks.final_activations(distiller.student):
-        seen["student_gave_logits"] = value_checks.is_not_distribution(
-            distilled
-        )
+        seen["unproven_student"] = student_logits
     return seen
 
 
-def _seen_of_replica(distiller, batch, training):
+def _seen_of_replica(distiller, batch):
     """What a replica shows that has none of the examples."""
-    if not training or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return {}
     if not any(
         # Frozen it computes no mean, synchronised it has that of all.

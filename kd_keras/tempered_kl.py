@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-# Below this deviation exp() cannot overflow float32, however many classes.
-_NEAR = 20.0
+# Up to this deviation 1 - tanh() keeps its digits.
+_NEAR = 4.0
 
 
 def divergence(teacher_logits, student_logits, sharpness):
@@ -15,9 +15,10 @@ def divergence(teacher_logits, student_logits, sharpness):
     `d = (student_logits - teacher_logits) / T`, centred so that `sum(p * d)` is
     0, and `e = exp(d) - 1`, the value is `log(1 + sum(p * e))` and the gradient
     `p * (e - sum(p * e)) / (1 + sum(p * e))`: that keeps its digits however
-    small it becomes, and the value all but 1e-7 of the deviation. But `exp`
-    overflows where the two are far apart; there the fused cross-entropy is
-    exact enough.
+    small it becomes, and the value all but 1e-7 of the deviation. Half of `e`
+    is `u / (1 - u)` with `u = tanh(d / 2)`, which costs a third of TensorFlow's
+    `expm1`. Where a class is far more probable to the student than to the
+    teacher, `1 - u` has no digits left, and `q - p` has enough.
 
     The order of the operations is one in which TensorFlow, which fuses none,
     computes most of them in place: there are never more than three arrays of
@@ -42,34 +43,38 @@ def divergence(teacher_logits, student_logits, sharpness):
 
     @tf.custom_gradient
     def of_student(student_logits):
-        deviation = student_logits - teacher_logits
-        deviation -= _dot(teacher_probs, deviation)
-        deviation *= sharpness
+        half = student_logits - teacher_logits
+        centre = _dot(teacher_probs, half)
+        half -= centre
+        half *= sharpness / 2
 
         def near():
-            excess = tf.math.expm1(deviation)
-            total = _dot(teacher_probs, excess)
-            gradient = (excess - total) * teacher_probs * (1.0 / (1.0 + total))
-            return tf.math.log1p(total[:, 0]), gradient
+            u = tf.tanh(half)
+            half_excess = u / (1.0 - u)
+            mean = _dot(teacher_probs, half_excess)
+            gradient = (half_excess - mean) * teacher_probs
+            return (
+                tf.math.log1p(2.0 * mean[:, 0]),
+                gradient,
+                2.0 / (1.0 + 2.0 * mean),
+            )
 
         def far():
-            crossentropy, gradient = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
-                features=student_logits * sharpness, labels=teacher_probs
+            student_probs = tf.nn.softmax(student_logits * sharpness)
+            # log(sum(exp(x))) = max(x) - log(max(softmax(x))).
+            gap = _max(student_logits) - _max(teacher_logits) - centre
+            values = gap * sharpness + tf.math.log(
+                _max(teacher_probs) / _max(student_probs)
             )
-            entropy, _ = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
-                features=teacher_logits * sharpness, labels=teacher_probs
-            )
-            return crossentropy - entropy, gradient
+            gradient = student_probs - teacher_probs
+            return values[:, 0], gradient, tf.ones_like(centre)
 
-        # Not of abs(deviation), which would be one more array.
-        is_near = (tf.reduce_max(deviation) < _NEAR) & (
-            tf.reduce_min(deviation) > -_NEAR
-        )
-        values, gradient = tf.cond(is_near, near, far)
+        is_near = tf.reduce_max(half) < _NEAR / 2
+        values, gradient, scale = tf.cond(is_near, near, far)
         values = tf.nn.relu(values)  # Never negative but for rounding.
 
         def backward(upstream):
-            return gradient * (upstream * sharpness)[:, tf.newaxis]
+            return gradient * (scale * (upstream * sharpness)[:, tf.newaxis])
 
         return values, backward
 
@@ -79,3 +84,8 @@ def divergence(teacher_logits, student_logits, sharpness):
 def _dot(first, second):
     """The sum over the classes of a product, shape `[rows, 1]`."""
     return tf.reduce_sum(first * second, axis=-1, keepdims=True)
+
+
+def _max(logits):
+    """The largest over the classes, shape `[rows, 1]`."""
+    return tf.reduce_max(logits, axis=-1, keepdims=True)

@@ -58,45 +58,60 @@ class ValueChecks:
     def record(
         self,
         bad_label=None,
-        bad_teacher_logits=None,
-        teacher_gave_logits=None,
-        student_gave_logits=None,
         no_examples=None,
+        soft_loss=None,
+        teacher_logits=(),
+        unproven_teacher=(),
+        unproven_student=(),
     ):
         """Records what one step saw.
+
+        To look at every value of every step costs a small model some
+        hundredths of its time. So logits are looked at only where the soft
+        loss is not finite, or something else is wrong, and until they are
+        proven to be logits.
 
         Args:
             bad_label: Boolean scalar: some label was at or above the number
                 of classes. None if there was nothing to see, as for the
                 others.
-            bad_teacher_logits: Boolean scalar: one was NaN or infinite.
-            teacher_gave_logits: Boolean scalar: some row of the teacher's
-                outputs was no distribution.
-            student_gave_logits: The same for the student.
             no_examples: Boolean scalar: this replica had none, and the
                 student has layers that cannot do without.
+            soft_loss: Float scalar that is not finite if the student is spoilt
+                by teacher logits that are not.
+            teacher_logits: List of float tensors.
+            unproven_teacher: List of float tensors of shape
+                `[..., num_classes]`: outputs of a teacher that may be
+                distributions.
+            unproven_student: The same of the student.
         """
-        # What nobody looked at is as it should be.
-        flags = [
-            False if bad_label is None else bad_label,
-            False if bad_teacher_logits is None else bad_teacher_logits,
-            True if teacher_gave_logits is None else teacher_gave_logits,
-            True if student_gave_logits is None else student_gave_logits,
-            False if no_examples is None else no_examples,
-        ]
-        context = tf.distribute.get_replica_context()
-        own = tf.one_hot(
-            context.replica_id_in_sync_group,
-            self._seen.shape[0],
-            on_value=True,
-            off_value=False,
-        )[:, tf.newaxis]
         seen = self._seen.read_value()
-        step = tf.reduce_max(seen[:, _STEPS:]) + 1
-        is_first = tf.stack([*flags, True]) & (
-            (seen == 0) | (tf.range(_NUM_SLOTS) == _STEPS)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        own = tf.one_hot(replica, self._seen.shape[0], True, False)
+        own = own[:, tf.newaxis]
+        is_count = tf.range(_NUM_SLOTS) == _STEPS
+        counted = seen + tf.cast(own & is_count, tf.int32)  # A constant.
+        proven = seen[replica, _TEACHER_GAVE_LOGITS : _STUDENT_GAVE_LOGITS + 1]
+        reasons = [tf.reduce_any(proven == 0)]
+        reasons += [one for one in (bad_label, no_examples) if one is not None]
+        if teacher_logits:
+            reasons.append(~tf.math.is_finite(soft_loss))
+
+        def looked():
+            flags = [
+                False if bad_label is None else bad_label,
+                _are_not_finite(teacher_logits),
+                _are_no_distributions(unproven_teacher),
+                _are_no_distributions(unproven_student),
+                False if no_examples is None else no_examples,
+                False,
+            ]
+            is_first = own & tf.stack(flags) & (seen == 0)
+            return tf.where(is_first, counted[:, _STEPS:], counted)
+
+        self._seen.assign(
+            tf.cond(tf.reduce_any(reasons), looked, lambda: counted)
         )
-        self._seen.assign(tf.where(own & is_first, step, seen))
 
     def raise_if_bad(self):
         """Raises if a step since the last reset met bad values.
@@ -196,30 +211,16 @@ class _Check(keras.callbacks.Callback):
         self._checks.raise_if_bad()
 
 
-def is_not_finite(tensors):
-    """Whether any value of float tensors is NaN or infinite.
-
-    Args:
-        tensors: A list of float tensors.
-
-    Returns:
-        Boolean scalar tensor.
-    """
-    return ~tf.reduce_all(
-        [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
+def _are_not_finite(tensors):
+    """Whether any value of any is NaN or infinite."""
+    return tf.reduce_any(
+        [tf.reduce_any(~tf.math.is_finite(tensor)) for tensor in tensors]
     )
 
 
-def is_not_distribution(tensors):
-    """Whether any row of float tensors is no probability distribution.
-
-    Args:
-        tensors: A list of float tensors of shape `[..., num_classes]`.
-
-    Returns:
-        Boolean scalar tensor.
-    """
-    found = []
+def _are_no_distributions(tensors):
+    """Whether any row of any is no probability distribution; True of none."""
+    found = [] if tensors else [True]
     for tensor in tensors:
         tensor = tf.cast(tensor, tf.float32)
         sums = tf.reduce_sum(tensor, axis=-1)

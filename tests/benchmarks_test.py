@@ -50,7 +50,7 @@ class RoundsTest(tf.test.TestCase):
         self.assertEqual(order, list("abbaabba"))
         self.assertEqual(ratio.ratios, [2.0] * 3)
         self.assertEqual(ratio.seconds, (6, 3))
-        self.assertTrue(ratio.holds)
+        self.assertEqual(ratio.verdict, "yes")
         self.assertIn("2.000 to 2.000", rounds.table([ratio]))
 
     def test_without_warming_up(self):
@@ -67,15 +67,27 @@ class RoundsTest(tf.test.TestCase):
         self.assertLen(ratio.ratios, 1)
 
     def test_limits(self):
-        for limit, holds in (
-            ("<= 2.0", True),
-            ("<= 1.9", False),
-            (">= 2", True),
-            (">= 2.1", False),
+        for limit, verdict in (
+            ("<= 2.0", "yes"),
+            ("<= 1.9", "unclear"),
+            ("<= 0.9", "NO"),
+            (">= 2", "yes"),
+            (">= 2.1", "unclear"),
+            (">= 9.1", "NO"),
+            ("", ""),
         ):
             ratio = rounds.Ratio("", [1.0, 2.0, 9.0], (1.0, 1.0), limit)
             self.assertEqual(ratio.median, 2.0)
-            self.assertEqual(ratio.holds, holds)
+            self.assertEqual(ratio.verdict, verdict)
+
+    def test_interval(self):
+        ratio = rounds.Ratio("", [1.0, 2.0, 9.0], (1.0, 1.0), "")
+        self.assertEqual(ratio.interval, (1.0, 9.0))
+        # Two of 21 that are far away move no median.
+        ratios = [0.1, *[1 + i / 100 for i in range(-9, 10)], 7.0]
+        low, high = rounds.Ratio("", ratios, (1.0, 1.0), "").interval
+        self.assertBetween(low, 0.94, 0.99)
+        self.assertBetween(high, 1.01, 1.06)
 
 
 class RandomDataTest(tf.test.TestCase):
@@ -114,7 +126,7 @@ class RandomDataTest(tf.test.TestCase):
             ["teacher", "plain", "live", "stored", "keras", "keras_evaluate"],
             taken,
         )
-        self.assertLen(list(steps._ratios("", taken)), 9)
+        self.assertLen(list(steps._ratios(self.workload(), taken)), 9)
 
     @pytest.mark.slow
     def test_eight_students(self):

@@ -38,6 +38,7 @@ LAYERS = (
         "specialists",
         "stored_teachers",
         "teachers",
+        "updates",
         "value_checks",
         "worker_callbacks",
     ),

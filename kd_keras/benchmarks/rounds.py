@@ -1,6 +1,7 @@
 """Times of alternatives, taken in turn, so that noise meets all of them."""
 
 import dataclasses
+import random
 import statistics
 import time
 
@@ -34,14 +35,32 @@ class Ratio:
         return statistics.median(self.ratios)
 
     @property
-    def holds(self):
-        """Whether the median keeps to the limit, if there is one."""
+    def interval(self):
+        """The 95% interval of the median, by drawing rounds again."""
+        draw = random.Random(0)
+        medians = sorted(
+            statistics.median(draw.choices(self.ratios, k=len(self.ratios)))
+            for _ in range(1000)
+        )
+        return medians[25], medians[-26]
+
+    @property
+    def verdict(self):
+        """Whether the median keeps to the limit.
+
+        Returns:
+            `"yes"`; `"NO"` if the whole interval is beyond the limit;
+            `"unclear"` if only the median is; empty if there is no limit.
+        """
         if not self.limit:
-            return True
+            return ""
+        if self._keeps(self.median):
+            return "yes"
+        return "unclear" if any(map(self._keeps, self.interval)) else "NO"
+
+    def _keeps(self, ratio):
         number = float(self.limit[2:])
-        if self.limit.startswith("<="):
-            return self.median <= number
-        return self.median >= number
+        return ratio <= number if self.limit[0] == "<" else ratio >= number
 
 
 def time_in_turn(arms, *, num_rounds=7, warm_up=True):
@@ -127,8 +146,8 @@ def compare(name, first, second, *, limit, num_rounds=7, warm_up=True):
 
     >>> ratio = compare(
     ...     "the same", lambda: None, lambda: None, limit=">= 0", num_rounds=3)
-    >>> ratio.holds, len(ratio.ratios)
-    (True, 3)
+    >>> ratio.verdict, len(ratio.ratios)
+    ('yes', 3)
     """
     taken = time_in_turn(
         {"first": first, "second": second},
@@ -139,7 +158,7 @@ def compare(name, first, second, *, limit, num_rounds=7, warm_up=True):
 
 
 def table(ratios):
-    """Formats ratios with their spread.
+    """Formats ratios with the intervals of their medians.
 
     Args:
         ratios: List of `Ratio`.
@@ -148,15 +167,15 @@ def table(ratios):
         A string of lines.
     """
     return comparison.format_table(
-        ["what", "seconds", "median ratio", "range", "limit", "holds"],
+        ["what", "seconds", "median ratio", "95%", "limit", "holds"],
         [
             [
                 ratio.name,
                 " / ".join(f"{seconds:.3f}" for seconds in ratio.seconds),
                 f"{ratio.median:.3f}",
-                f"{min(ratio.ratios):.3f} to {max(ratio.ratios):.3f}",
+                "{:.3f} to {:.3f}".format(*ratio.interval),
                 ratio.limit,
-                ("yes" if ratio.holds else "NO") if ratio.limit else "",
+                ratio.verdict,
             ]
             for ratio in ratios
         ],

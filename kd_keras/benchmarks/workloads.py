@@ -27,6 +27,9 @@ class Workload:
         num_steps: Steps per epoch.
         make_student: Function of a seed that gives a `keras.Model`.
         make_teacher: The same for a teacher, which may be an ensemble.
+        loss_dominates: Whether the student is hardly more than its softmax,
+            so that nothing keeps what a second one adds within hundredths.
+            Defaults to False.
     """
 
     title: str
@@ -36,6 +39,7 @@ class Workload:
     num_steps: int
     make_student: Callable
     make_teacher: Callable
+    loss_dominates: bool = False
 
     def arrays(self):
         """Random inputs and labels of one epoch."""
@@ -77,19 +81,28 @@ WORKLOADS = {
         100,
         64,
         20,
-        _convnets((16, 32), (64,)),
+        _convnets((24, 48), (64,)),
         _convnets((64, 128), (256,)),
     ),
     "1000_classes": Workload(
-        "MLP of 1024 to 256, 1,000 classes",
-        (256,),
+        "MLP of 2048-2048 to 1024-1024, 1,000 classes",
+        (1024,),
         1000,
         256,
-        20,
-        mlps((256,), (256,), 1000),
-        mlps((1024, 1024), (256,), 1000),
+        10,
+        mlps((1024, 1024), (1024,), 1000),
+        mlps((2048, 2048), (1024,), 1000),
     ),
     "32000_classes": Workload(
+        "MLP of 2048-2048 to 1024-1024, 32,000 classes",
+        (512,),
+        32000,
+        64,
+        5,
+        mlps((1024, 1024), (512,), 32000),
+        mlps((2048, 2048), (512,), 32000),
+    ),
+    "narrow": Workload(
         "MLP of 256 to 64, 32,000 classes",
         (64,),
         32000,
@@ -97,6 +110,7 @@ WORKLOADS = {
         20,
         mlps((64,), (64,), 32000),
         mlps((256,), (64,), 32000),
+        loss_dominates=True,
     ),
     "ensemble": Workload(
         "ten MLPs of 800-800 to one, 10 classes",
