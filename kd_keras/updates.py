@@ -6,7 +6,7 @@ import tensorflow as tf
 from kd_keras import keras_hooks
 
 # Weights of a model from which on the compiler is worth its time.
-_MANY = 100_000
+_MANY = 500_000
 
 
 class CompiledUpdates:
@@ -18,11 +18,11 @@ class CompiledUpdates:
     machines without accelerators Keras compiles none unless it is told to. The
     shapes of variables never change.
 
-    It is left alone where there is nothing to gain, below 100,000 weights, and
-    where it could do harm or cannot be: with `compile(jit_compile=False)`, run
-    eagerly, under a strategy, with sparse gradients, or with an optimizer, a
-    schedule or a constraint that is not one of Keras' own and may do what XLA
-    does not know.
+    It is left alone where there is nothing to gain, below half a million
+    weights, and where it could do harm or cannot be: with
+    `compile(jit_compile=False)`, run eagerly, under a strategy, with sparse
+    gradients, or with an optimizer, a schedule or a constraint that is not one
+    of Keras' own and may do what XLA does not know.
     """
 
     _asks_keras = True

@@ -173,7 +173,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
         self.assertNotIn("Traceback", said)
         names = [ratio["name"] for ratio in json.loads(output.read_text())]
         self.assertLen(names, 3)
-        self.assertIn("loss of 256 x 1,000", names[1])
+        self.assertIn("loss of 1024 x 1,000", names[1])
 
     @pytest.mark.slow
     def test_all_comparisons(self):
