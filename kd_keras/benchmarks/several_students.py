@@ -41,6 +41,14 @@ def run(name=NAME, *, num_rounds=7):
             "together",
             ">= 2.5",
         ),
+        rounds.ratio_of(
+            f"{_NUM_STUDENTS} students one by one / on one read of stored "
+            "targets",
+            taken,
+            "stored_one_by_one",
+            "stored_together",
+            "",
+        ),
     ]
 
 
@@ -60,10 +68,15 @@ def arms():
         workloads.mlps(_STUDENT, (28, 28, 1), 10),
         workloads.mlps(_TEACHER, (28, 28, 1), 10),
     )
-    data = workloads.batched(workload, *workload.arrays())
+    x, y = workload.arrays()
+    data = workloads.batched(workload, x, y)
     teacher = workload.make_teacher(0)
+    logits = workloads.all_logits(teacher, data)
+    stored = workloads.batched(
+        workload, x, {"label": y, "teacher_logits": logits}
+    )
 
-    def distillers():
+    def distillers(teacher):
         return {
             f"student_{i}": workloads.compiled(
                 Distiller(
@@ -76,12 +89,11 @@ def arms():
             for i in range(_NUM_STUDENTS)
         }
 
-    alone, joint = distillers(), distillers()
     plain = workloads.compiled(
         workload.make_student(0), workloads.STEPS_PER_EXECUTION
     )
 
-    def fit(call):
+    def fit(call, data=data):
         clock = _AfterTheFirst()
         call(
             data,
@@ -92,15 +104,22 @@ def arms():
         )
         return rounds.Counted(clock.seconds)
 
+    def both(teacher, data):
+        alone, joint = distillers(teacher), distillers(teacher)
+        yield lambda: rounds.Counted(
+            sum(fit(one.fit, data) for one in alone.values())
+        )
+        yield lambda: fit(functools.partial(together.fit_together, joint), data)
+
+    one_by_one, at_once = both(teacher, data)
+    stored_one_by_one, stored_at_once = both(None, stored)
     return {
         "teacher": workloads.bare_forward(teacher, data),
         "plain": lambda: fit(plain.fit),
-        "one_by_one": lambda: rounds.Counted(
-            sum(fit(one.fit) for one in alone.values())
-        ),
-        "together": lambda: fit(
-            functools.partial(together.fit_together, joint)
-        ),
+        "one_by_one": one_by_one,
+        "together": at_once,
+        "stored_one_by_one": stored_one_by_one,
+        "stored_together": stored_at_once,
     }
 
 

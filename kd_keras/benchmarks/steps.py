@@ -3,7 +3,6 @@
 import functools
 
 import keras
-import numpy as np
 
 from kd_keras import teachers
 from kd_keras.benchmarks import rounds
@@ -51,7 +50,7 @@ def arms(workload, only=None):
     stored = workloads.batched(
         workload,
         x,
-        {"label": y, "teacher_logits": _all_logits(teacher, data)},
+        {"label": y, "teacher_logits": workloads.all_logits(teacher, data)},
     )
     many = {
         "steps_per_execution": min(
@@ -112,11 +111,6 @@ def theirs(teacher, make_student, loss):
         ),
         student_loss_weight=0.1,
     )
-
-
-def _all_logits(teacher, data):
-    logits = [workloads.logits_of(teacher, x).numpy() for x, _ in data]
-    return np.concatenate(logits)
 
 
 def _ratios(workload, taken):

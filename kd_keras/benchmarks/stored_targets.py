@@ -12,8 +12,11 @@ from kd_keras import datasets
 from kd_keras import models
 from kd_keras import soft_targets
 from kd_keras.benchmarks import rounds
+from kd_keras.benchmarks import steps
+from kd_keras.benchmarks import workloads
 from kd_keras.distiller import Distiller
 from kd_keras.soft_targets import opening
+from kd_keras.training import fitting
 
 _BATCH_SIZE = 128
 
@@ -23,6 +26,7 @@ NAMES = (
     "reading",
     "mlp_step",
     "convnet_step",
+    "default_epoch",
     "mlp_ensemble",
     "compiled_mlp_ensemble",
     "convnet_ensemble",
@@ -125,6 +129,30 @@ class _Bench:
             "stored epoch / plain epoch, convnet",
             lambda: self._convnet(seed=1),
             num_rounds,
+        )
+
+    def default_epoch(self, num_rounds):
+        """Keras' own distillation to what the programs do, an epoch."""
+        teacher = self._mlp((1200, 1200), seed=0)
+        store = opening.open_store(self._write(teacher))
+        plain, stored = self._plain(), self._stored(store)
+        theirs = workloads.compiled(
+            steps.theirs(
+                teacher, lambda: self._mlp((800, 800), seed=1), "kl_divergence"
+            )
+        )
+        student = self._mlp((800, 800), seed=1)
+        compiles = fitting.compiling_pays(student, tf.distribute.get_strategy())
+        ours = self._compiled(
+            Distiller(student=student, teacher=store), compiles or "auto"
+        )
+        return rounds.compare(
+            "an epoch of keras.distillation as it comes / of the programs, "
+            "MLP of 1200-1200 to 800-800",
+            lambda: theirs.fit(plain, verbose=0, shuffle=False),
+            lambda: ours.fit(stored, verbose=0, shuffle=False),
+            limit=">= 2",
+            num_rounds=num_rounds,
         )
 
     def mlp_ensemble(self, num_epochs):

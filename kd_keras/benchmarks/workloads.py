@@ -184,3 +184,9 @@ def logits_of(teacher, x):
     if isinstance(teacher, teachers.EnsembleTeacher):
         return teacher(x, TEMPERATURE)
     return teachers.call(teacher, x)
+
+
+def all_logits(teacher, data):
+    """Logits of a teacher for all batches of inputs and targets, an array."""
+    logits = [logits_of(teacher, x).numpy() for x, _ in data]
+    return np.concatenate(logits)
