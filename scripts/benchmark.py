@@ -7,6 +7,7 @@ misses its limit with its whole 95% interval. On an idle machine:
   python -m scripts.benchmark --dataset=mnist
 """
 
+import os
 import platform
 import sys
 
@@ -24,12 +25,13 @@ _COMPARE = flags.DEFINE_list(
     "compare",
     [],
     "What to compare. On the data set: writing, reading, mlp_step, "
-    "convnet_step, mlp_ensemble, compiled_mlp_ensemble, convnet_ensemble. On "
-    "random data: step_mlp, step_convnet, step_1000_classes, "
-    "step_32000_classes, step_narrow, step_ensemble, several_students, "
-    "loss_1000_classes, loss_32000_classes, memory, first_step, import, "
-    "loss_memory, growth_examples, growth_batch, growth_classes. Default: "
-    "all but mlp_ensemble, which takes long and tells of XLA.",
+    "convnet_step, default_epoch, mlp_ensemble, compiled_mlp_ensemble, "
+    "convnet_ensemble. On random data: step_mlp, step_convnet, "
+    "step_1000_classes, step_32000_classes, step_narrow, step_ensemble, "
+    "several_students, loss_1000_classes, loss_32000_classes, memory, "
+    "first_step, import, loss_memory, growth_examples, growth_batch, "
+    "growth_classes. Default: all but mlp_ensemble, which takes long and tells "
+    "of XLA.",
 )
 _SPLIT = flags.DEFINE_string("split", "train", "Split, in TFDS' notation.")
 _ENSEMBLE_SPLIT = flags.DEFINE_string(
@@ -55,6 +57,7 @@ def _benchmark():
     import keras
     import tensorflow as tf
 
+    import kd_keras
     from kd_keras import benchmarks
     from kd_keras import datasets
     from kd_keras import runs
@@ -82,23 +85,28 @@ def _benchmark():
         done = f"... {ratio.name}: {ratio.median:.3f}"
         print(done, file=sys.stderr, flush=True)
     print(rounds.table(ratios))
-    print(
-        f"\n{_DATASET.value} {_SPLIT.value}, ensembles on "
-        f"{_ENSEMBLE_SPLIT.value}, {platform.machine()}, TensorFlow "
-        f"{tf.__version__}, Keras {keras.__version__}, rounds: {_ROUNDS.value}"
-    )
+    made_with = {
+        "data": f"{_DATASET.value} {_SPLIT.value}, ensembles on "
+        f"{_ENSEMBLE_SPLIT.value}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, "
+        f"{len(tf.config.list_physical_devices('GPU'))} GPUs",
+        "versions": f"kd_keras {kd_keras.__version__}, TensorFlow "
+        f"{tf.__version__}, Keras {keras.__version__}",
+        "rounds": _ROUNDS.value,
+    }
+    print("\n" + "; ".join(f"{k}: {v}" for k, v in made_with.items()))
     if _OUTPUT.value:
+        found = [
+            {
+                **vars(ratio),
+                "median": ratio.median,
+                "interval": ratio.interval,
+                "verdict": ratio.verdict,
+            }
+            for ratio in ratios
+        ]
         runs.write_json(
-            pathlib.Path(_OUTPUT.value),
-            [
-                {
-                    **vars(ratio),
-                    "median": ratio.median,
-                    "interval": ratio.interval,
-                    "verdict": ratio.verdict,
-                }
-                for ratio in ratios
-            ],
+            pathlib.Path(_OUTPUT.value), {**made_with, "ratios": found}
         )
     if any(ratio.verdict == "NO" for ratio in ratios):
         sys.exit(1)

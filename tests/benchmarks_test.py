@@ -171,7 +171,9 @@ class BenchmarkScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
-        names = [ratio["name"] for ratio in json.loads(output.read_text())]
+        written = json.loads(output.read_text())
+        self.assertIn("CPU cores", written["machine"])
+        names = [ratio["name"] for ratio in written["ratios"]]
         self.assertLen(names, 3)
         self.assertIn("loss of 1024 x 1,000", names[1])
 

@@ -128,14 +128,14 @@ def _ratios(workload, taken):
         few,
     )
     yield ratio(
-        "the same, several steps per execution",
+        "live step / (teacher + plain step), several per execution",
         "live_many",
         ("teacher", "plain_many"),
         few,
     )
     yield ratio("stored / plain step", "stored", "plain", few)
     yield ratio(
-        "the same, several steps per execution",
+        "stored / plain step, several per execution",
         "stored_many",
         "plain_many",
         few,
