@@ -140,8 +140,17 @@ class PredictiveKLDivergence(_PositionMean):
             ValueError: If the shapes of the logits differ, or the weights do
                 not fit them.
         """
+        teacher = tf.convert_to_tensor(teacher_logits)
+        student = tf.convert_to_tensor(student_logits)
+        # How a divergence is computed depends on the others of the batch:
+        # a position without weight must not be one of them.
+        weights = _position_weights(
+            tf.zeros(tf.shape(student)[:-1]), student_logits, sample_weight
+        )[..., tf.newaxis]
         divergence = losses.soft_target_kl_divergence(
-            teacher_logits, student_logits, self.temperature
+            tf.where(weights > 0, teacher, tf.zeros_like(teacher)),
+            tf.where(weights > 0, student, tf.zeros_like(student)),
+            self.temperature,
         )
         self._update_mean(divergence, student_logits, sample_weight)
 

@@ -6,7 +6,13 @@ import tensorflow as tf
 from kd_keras import keras_hooks
 
 # Weights of a model from which on the compiler is worth its time.
-_MANY = 500_000
+MANY_WEIGHTS = 500_000
+
+
+def is_left_to_cpu():
+    """Whether there are only CPUs, for which Keras compiles nothing."""
+    devices = tf.config.list_physical_devices()
+    return all(device.device_type == "CPU" for device in devices)
 
 
 class CompiledUpdates:
@@ -71,13 +77,12 @@ class CompiledUpdates:
         tf.function(update, jit_compile=True, autograph=False)()
 
     def _compiles_update(self, gradients, variables):
-        devices = tf.config.list_physical_devices()
         return (
             self._asks_keras
             and not tf.executing_eagerly()
             and not tf.distribute.has_strategy()
-            and sum(v.shape.num_elements() for v in variables) >= _MANY
-            and all(device.device_type == "CPU" for device in devices)
+            and sum(v.shape.num_elements() for v in variables) >= MANY_WEIGHTS
+            and is_left_to_cpu()
             and not any(isinstance(g, tf.IndexedSlices) for g in gradients)
             and all(map(_is_of_keras, _parts(self.optimizer)))
             and all(_is_of_keras(variable.constraint) for variable in variables)

@@ -175,7 +175,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
         self.assertIn("CPU cores", written["machine"])
         names = [ratio["name"] for ratio in written["ratios"]]
         self.assertLen(names, 3)
-        self.assertIn("loss of 1024 x 1,000", names[1])
+        self.assertIn("loss of 256 x 1,000", names[1])
 
     @pytest.mark.slow
     def test_all_comparisons(self):

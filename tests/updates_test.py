@@ -87,7 +87,7 @@ class CompiledUpdatesTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
         # So small that the compiler would save nothing.
-        self.enterContext(mock.patch.object(updates, "_MANY", 66))
+        self.enterContext(mock.patch.object(updates, "MANY_WEIGHTS", 66))
 
     @parameterized.parameters("adamw", "scaled")
     def test_as_without(self, name):
@@ -179,7 +179,7 @@ class CompiledUpdatesTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_small_models_are_left_alone(self):
         self.assertTrue(is_compiled(fit(keras.optimizers.SGD())))
-        with mock.patch.object(updates, "_MANY", 67):
+        with mock.patch.object(updates, "MANY_WEIGHTS", 67):
             self.assertFalse(is_compiled(fit(keras.optimizers.SGD())))
 
     def test_auto_is_saved_as_such(self):

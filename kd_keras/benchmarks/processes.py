@@ -65,7 +65,7 @@ def run(name, *, num_rounds=7):
                 {"temporary": taken, "array": array},
                 "temporary",
                 "array",
-                "<= 2.01",
+                "<= 2",
             )
         ]
     key, limit, what = {

@@ -27,9 +27,6 @@ class Workload:
         num_steps: Steps per epoch.
         make_student: Function of a seed that gives a `keras.Model`.
         make_teacher: The same for a teacher, which may be an ensemble.
-        loss_dominates: Whether the student is hardly more than its softmax,
-            so that nothing keeps what a second one adds within hundredths.
-            Defaults to False.
     """
 
     title: str
@@ -39,7 +36,6 @@ class Workload:
     num_steps: int
     make_student: Callable
     make_teacher: Callable
-    loss_dominates: bool = False
 
     def arrays(self):
         """Random inputs and labels of one epoch."""
@@ -110,7 +106,6 @@ WORKLOADS = {
         20,
         mlps((64,), (64,), 32000),
         mlps((256,), (64,), 32000),
-        loss_dominates=True,
     ),
     "ensemble": Workload(
         "ten MLPs of 800-800 to one, 10 classes",

@@ -1,18 +1,17 @@
 """How the programs train a model: one way for all of them."""
 
 import keras
-import tensorflow as tf
 
 from kd_keras import callbacks
+from kd_keras import updates
 from kd_keras.distiller import Distiller
 from kd_keras.training import curves
 
 # Points of a learning curve at which held-out examples are looked at.
 _VALIDATIONS = 20
 
-# Layers whose steps XLA makes faster on a CPU, and from how many weights on it
-# is worth its time. A step of convolutions it makes twice as slow, one in
-# bfloat16 four times.
+# Layers whose steps XLA makes faster on a CPU. A step of convolutions it makes
+# twice as slow, one in bfloat16 four times.
 _GAINING = (
     keras.layers.InputLayer,
     keras.layers.Rescaling,
@@ -22,7 +21,6 @@ _GAINING = (
     keras.layers.ReLU,
     keras.layers.Dropout,
 )
-_MANY_WEIGHTS = 500_000
 
 
 def compiling_pays(model, strategy):
@@ -39,10 +37,8 @@ def compiling_pays(model, strategy):
     layers = getattr(model, "layers", [])
     return (
         strategy.num_replicas_in_sync == 1
-        and all(
-            d.device_type == "CPU" for d in tf.config.list_physical_devices()
-        )
-        and model.count_params() >= _MANY_WEIGHTS
+        and updates.is_left_to_cpu()
+        and model.count_params() >= updates.MANY_WEIGHTS
         and all(
             type(layer) in _GAINING and layer.compute_dtype == "float32"
             for layer in layers
