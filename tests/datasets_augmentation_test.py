@@ -1,7 +1,5 @@
 """Augmentation: the same seed, epoch and example give the same pixels."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
@@ -9,7 +7,7 @@ from absl.testing import parameterized
 from kd_keras.datasets import augmentation
 from kd_keras.datasets import batches
 from kd_keras.datasets import order
-from kd_keras.datasets import random_noise
+from kd_keras.datasets import random_mask
 from kd_keras.datasets import random_shift
 
 
@@ -64,34 +62,38 @@ class RandomShiftTest(tf.test.TestCase, parameterized.TestCase):
             random_shift(max_pixels)
 
 
-class RandomNoiseTest(tf.test.TestCase, parameterized.TestCase):
-    def test_it_is_normal(self):
+class RandomMaskTest(tf.test.TestCase, parameterized.TestCase):
+    def test_shares(self):
         image = np.full((100, 100, 3), 51, np.uint8)
-        noisy = random_noise(0.25)(image, [0, 1]).numpy()
-        self.assertEqual(noisy.dtype, np.float32)
-        drawn = np.sort((noisy.ravel() - 0.2) / 0.25)
-        # Kolmogorov and Smirnov: one in a thousand is farther than 1.95.
-        expected = (1 + np.vectorize(math.erf)(drawn / 2**0.5)) / 2
-        steps = np.arange(1, len(drawn) + 1) / len(drawn)
-        distance = np.abs(expected - steps).max() * len(drawn) ** 0.5
-        self.assertLess(distance, 1.95)
+        masked = random_mask(0.2)(image, [0, 1]).numpy()
+        self.assertEqual(masked.dtype, np.float32)
+        taken = masked == 0
+        # Four standard errors.
+        self.assertBetween(taken.mean(), 0.1907, 0.2093)
+        self.assertAllClose(masked[~taken], np.full((~taken).sum(), 0.25))
+        # Channels of a pixel are taken away one by one.
+        both = (taken[..., 0] & taken[..., 1]).mean()
+        self.assertBetween(both, 0.0322, 0.0478)
 
     def test_it_follows_from_the_seed(self):
-        image, noise = np.zeros((4, 4, 1), np.uint8), random_noise(1.0)
-        self.assertAllEqual(noise(image, [3, 4]), noise(image, [3, 4]))
-        self.assertNotAllClose(noise(image, [3, 4]), noise(image, [3, 5]))
+        image, mask = np.full((4, 4, 1), 255, np.uint8), random_mask(0.5)
+        self.assertAllEqual(mask(image, [3, 4]), mask(image, [3, 4]))
+        self.assertNotAllClose(mask(image, [3, 4]), mask(image, [3, 5]))
 
     def test_in_batches(self):
         (images, _), *_ = batches(
-            examples(), 12, augment=random_noise(0.1), augment_seed=0, epoch=0
+            examples(), 12, augment=random_mask(0.5), augment_seed=0, epoch=0
         )
         (plain, _), *_ = batches(examples(), 12)
-        self.assertBetween(float(np.std(images - plain)), 0.09, 0.11)
+        kept = images != 0
+        self.assertAllClose(images[kept], 2 * plain[kept])
+        share = kept.numpy()[plain != 0].mean()
+        self.assertBetween(share, 0.4, 0.6)
 
-    @parameterized.parameters(0, -1.0, float("nan"), float("inf"), True, "1")
-    def test_refused(self, deviation):
-        with self.assertRaisesRegex(ValueError, '"deviation" must be a pos'):
-            random_noise(deviation)
+    @parameterized.parameters(0, 1, -0.1, 1.5, float("nan"), True, "1")
+    def test_refused(self, share):
+        with self.assertRaisesRegex(ValueError, '"share" must be a number'):
+            random_mask(share)
 
 
 class SeedsTest(tf.test.TestCase):

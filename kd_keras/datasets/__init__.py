@@ -10,7 +10,7 @@ TensorFlow Datasets and scikit-learn are imported when `load` is called, not
 before.
 """
 
-from kd_keras.datasets.augmentation import random_noise
+from kd_keras.datasets.augmentation import random_mask
 from kd_keras.datasets.augmentation import random_shift
 from kd_keras.datasets.batching import batches
 from kd_keras.datasets.counts import with_label_counts
@@ -34,7 +34,7 @@ __all__ = [
     "hide_labels",
     "keep_classes",
     "load",
-    "random_noise",
+    "random_mask",
     "random_shift",
     "resize",
     "take_fraction",

@@ -64,48 +64,50 @@ def random_shift(max_pixels):
     return shift
 
 
-def random_noise(deviation):
-    """Adds Gaussian noise to every value of an image.
+def random_mask(share):
+    """Takes values of an image away, as dropout on the input of a net does.
 
-    A student that sees noisy images, and the teacher's soft targets of the
-    same noisy images, is told of more than the transfer set holds, without any
-    knowledge of what may be done to images: "consistent teaching" of Beyer et
-    al. (2021, arXiv 2106.05237), whose views are other ones.
+    Every value is 0 with probability `share`, independently, and the others
+    are divided by `1 - share`. A teacher that was trained with dropout on its
+    input knows such images. A student that sees them, and the teacher's soft
+    targets of the same ones, is told of more than the transfer set holds,
+    without any knowledge of what may be done to images: "consistent teaching"
+    of Beyer et al. (2021, arXiv 2106.05237), whose views are other ones.
 
     Args:
-        deviation: positive float, the standard deviation on the scale on which
-            pixels are 0 to 1.
+        share: float between 0 and 1, without these.
 
     Returns:
         A function `(image, seed)` for `batches(augment=...)`, of uint8 images.
-        It gives float32 of the same shape; values leave [0, 1] with the noise.
+        It gives float32 of the same shape, pixels from 0 to `1 / (1 - share)`.
 
     Raises:
-        ValueError: If `deviation` is not a positive finite number.
+        ValueError: If `share` is no number between 0 and 1.
 
     Example:
 
-    >>> noise = random_noise(0.1)
-    >>> image = tf.constant([[0, 255]], tf.uint8)[..., tf.newaxis]
-    >>> print(noise(image, seed=[0, 1])[0, :, 0].numpy().round(3))
-    [0.121 0.812]
+    >>> mask = random_mask(0.5)
+    >>> image = tf.constant([[51, 102, 255]], tf.uint8)[..., tf.newaxis]
+    >>> print(mask(image, seed=[0, 2])[0, :, 0].numpy().round(3))
+    [0.  0.8 2. ]
     """
     if (
-        isinstance(deviation, bool)
-        or not isinstance(deviation, numbers.Real)
-        or not 0 < deviation < float("inf")
+        isinstance(share, bool)
+        or not isinstance(share, numbers.Real)
+        or not 0 < share < 1
     ):
         raise ValueError(
-            'Argument "deviation" must be a positive number. Received: '
-            f"deviation={deviation!r}. For no noise leave it out."
+            'Argument "share" must be a number between 0 and 1. Received: '
+            f"share={share!r}. For no mask leave it out."
         )
 
-    def add_noise(image, seed):
+    def mask(image, seed):
         image = pixels.to_float(image)
-        noise = tf.random.stateless_normal(tf.shape(image), seed)
-        return tf.ensure_shape(image + deviation * noise, image.shape)
+        drawn = tf.random.stateless_uniform(tf.shape(image), seed)
+        kept = tf.where(drawn < share, 0.0, image / (1.0 - share))
+        return tf.ensure_shape(kept, image.shape)
 
-    return add_noise
+    return mask
 
 
 def check_augmentation(augment, image_spec):

@@ -31,6 +31,7 @@ _SOFT = {
     "soft-4": {"temperature": 4.0, "soft_weight": 1.0},
     "soft-20": {"temperature": 20.0, "soft_weight": 1.0},
     "soft-hard-20": {"temperature": 20.0, "soft_weight": 0.9},
+    "soft-masked-20": {"temperature": 20.0, "soft_weight": 1.0},
 }
 _SAYS = {
     "full": "all examples, labels",
@@ -39,6 +40,8 @@ _SAYS = {
     "soft-4": "few, soft targets, T = 4",
     "soft-20": "few, soft targets, T = 20",
     "soft-hard-20": "few, labels and soft targets, T = 20",
+    "hard-masked": "few, labels, pixels masked",
+    "soft-masked-20": "few, soft targets, T = 20, pixels masked",
 }
 
 
@@ -53,6 +56,9 @@ class Plan:
         full: `laboratory.Recipe` for all examples.
         few: The one for a few.
         share: How many of the examples these are.
+        mask: Share of pixels taken away, anew in each epoch, for the student
+            and for the teacher it learns from, of the arms named so. The paper
+            does nothing of the kind.
     """
 
     teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
@@ -60,6 +66,7 @@ class Plan:
     full: laboratory.Recipe = digit_nets.STUDENT
     few: laboratory.Recipe = laboratory.Recipe(200, 25, 1e-3)
     share: float = _SHARE
+    mask: float = 0.3
 
 
 QUICK = Plan(
@@ -101,7 +108,12 @@ def run(arm, seed, lab):
         data["transform"] = functools.partial(
             datasets.take_fraction, fraction=of.share, seed=seed
         )
-    if arm in _SOFT:
+    if "masked" in arm:
+        data["augment"] = datasets.random_mask(of.mask)
+        if arm in _SOFT:
+            # Of ever new images: there is nothing to store.
+            data["teacher"] = digit_nets.teacher_of(lab, of.teacher, seed)
+    elif arm in _SOFT:
         data["store"] = digit_nets.targets_of(lab, of.teacher, seed)
     curve = []
     model = lab.fit(

@@ -33,7 +33,7 @@ _STUDENTS = {
     "soft-1": {"temperature": 1.0, "soft_weight": 1.0},
     "logits": {"soft_loss": losses.LogitMatching, "soft_weight": 1.0},
     "views-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
-    "noisy-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
+    "masked-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
     "jittered-20": {"temperature": 20.0, "soft_weight": _SOFT_WEIGHT},
 }
 _HEADLINES = (
@@ -41,7 +41,7 @@ _HEADLINES = (
     "hard",
     "soft-hard-20",
     "views-20",
-    "noisy-20",
+    "masked-20",
     "jittered-20",
 )
 # Pixels by which the images are shifted over which a teacher takes its mean.
@@ -55,7 +55,7 @@ _SAYS = {
     "soft-1": "soft targets alone, T = 1",
     "logits": "logits alone",
     "views-20": "labels and the mean over nine views' soft targets, T = 20",
-    "noisy-20": "labels and soft targets, T = 20, pixel noise",
+    "masked-20": "labels and soft targets, T = 20, pixels masked",
     "jittered-20": "labels and soft targets, T = 20, jittered",
 }
 
@@ -68,9 +68,10 @@ class Plan:
         teacher: `digit_nets.TeacherPlan`.
         student_units: Hidden layers of the students.
         student: Their `laboratory.Recipe`.
-        jittered: The one of the student that sees shifted images, as long as
-            the teacher's: it never sees the same image twice.
-        noise: Standard deviation of the noise on pixels in [0, 1].
+        changing: The one of students that never see the same image twice, as
+            long as the teacher's.
+        mask: Share of pixels taken away for the student, and for the teacher
+            it learns from, of one arm.
         narrow_units: Units in each of the two layers of narrower students.
         narrow: Their `laboratory.Recipe`.
     """
@@ -78,10 +79,10 @@ class Plan:
     teacher: digit_nets.TeacherPlan = digit_nets.TeacherPlan()
     student_units: tuple[int, ...] = (800, 800)
     student: laboratory.Recipe = digit_nets.STUDENT
-    jittered: laboratory.Recipe = laboratory.Recipe(
+    changing: laboratory.Recipe = laboratory.Recipe(
         240, 512, 2e-3, "mixed_bfloat16"
     )
-    noise: float = 0.2
+    mask: float = 0.3
     narrow_units: tuple[int, ...] = _NARROW
     narrow: laboratory.Recipe = laboratory.Recipe(
         30, 256, 2e-3, "mixed_bfloat16"
@@ -92,7 +93,7 @@ QUICK = Plan(
     teacher=digit_nets.QUICK_TEACHER,
     student_units=(64, 64),
     student=laboratory.Recipe(20, 64, 3e-3),
-    jittered=laboratory.Recipe(20, 64, 3e-3),
+    changing=laboratory.Recipe(20, 64, 3e-3),
     narrow_units=(),
 )
 
@@ -148,7 +149,7 @@ def _student(arm, seed, lab, teacher):
     if "soft_loss" in soft:
         soft["soft_loss"] = soft["soft_loss"]()
     augment = {
-        "noisy-20": datasets.random_noise(of.noise),
+        "masked-20": datasets.random_mask(of.mask),
         "jittered-20": datasets.random_shift(of.teacher.max_shift),
     }
     if arm in augment:
@@ -165,7 +166,7 @@ def _student(arm, seed, lab, teacher):
     return lab.fit(
         arm,
         lambda: digit_nets.student(lab, of.student_units, seed),
-        of.jittered if arm == "jittered-20" else of.student,
+        of.changing if arm in augment else of.student,
         seed,
         **soft,
     )
@@ -350,7 +351,7 @@ def _full_checks(results, errors):
     for arm, at_most in (
         ("soft-hard-20", 74),
         ("views-20", 74),
-        ("noisy-20", 74),
+        ("masked-20", 74),
         ("jittered-20", 67),
     ):
         if arm in errors:
