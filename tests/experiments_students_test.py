@@ -47,9 +47,14 @@ class QuickTest(digits_runs.DigitsTestCase):
         small = few_examples.Plan(
             teacher=_TEACHER, units=(8,), full=_SHORT, few=_SHORT, share=0.1
         )
-        _, units = self.results(few_examples, small, ["full", "soft-20"])
+        _, units = self.results(
+            few_examples,
+            small,
+            ["full", "soft-20", "hard-masked", "soft-masked-20"],
+        )
         self.assertEqual(units["full"]["train_examples"], 1297)
-        self.assertEqual(units["soft-20"]["train_examples"], 130)
+        for arm in ("soft-20", "hard-masked", "soft-masked-20"):
+            self.assertEqual(units[arm]["train_examples"], 130)
         for unit in units.values():
             self.assertEqual(list(unit["along_the_way"]), ["1", "2"])
             # Validation along the way counts what is counted at the end.
@@ -133,10 +138,13 @@ class FindingsTest(tf.test.TestCase):
             results["full", seed] = unit(140 + seed, 140, 0)
             results["hard", seed] = unit(740 + seed, 700, 0)
             results["soft-20", seed] = unit(430 + 2 * seed, 420, 18)
+            results["hard-masked", seed] = unit(640 + seed, 600, 0)
+            results["soft-masked-20", seed] = unit(240 + seed, 230, 18)
         found = few_examples.find(results, experiments.Settings())
         self.assertEqual([c.holds for c in found.checks], [True] * 4)
-        share = found.headlines[-1]
+        share, of_masked = found.headlines[-2:]
         self.assertRegex(share.ours, r"^0\.52 \(0\.51 to 0\.52\)$")
+        self.assertRegex(of_masked.ours, r"^0\.80 \(0\.80 to 0\.80\)$")
         self.assertIn("3.09 (3.07 to 3.11) points", found.checks[0].measured)
         self.assertIn("0.12", found.checks[1].measured)
         self.assertEqual(found.headlines[1].ours.split()[0], "92.59")
