@@ -6,6 +6,7 @@ public one serves, and the versions in which it was seen.
 one of them.
 """
 
+import contextlib
 import warnings
 
 import keras
@@ -44,7 +45,7 @@ def warn_if_unchecked():
 
 
 class BuildFromSpec:
-    """Builds a model of a strategy from the shapes of its data.
+    """Builds what is not built yet from the shapes of the data.
 
     Overrides `Trainer._maybe_symbolic_build`, calls `Trainer._symbolic_build`
     and reads `Trainer._distribute_strategy` and
@@ -55,27 +56,43 @@ class BuildFromSpec:
     mean of the replicas' shares, which fails if they are not of one size or
     those of several workers; and it reads labels only in their plain form. Only
     shapes and dtypes matter, which are known without.
+
+    Without a strategy Keras leaves all that to the first step. TensorFlow
+    traces a step that makes variables a second time, which is most of the time
+    that a short training takes. An evaluation stays as it is: it needs no
+    optimizer.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if self._distribute_strategy is None or self._is_all_built():
+        if self._is_all_built():
             return
+        if self._distribute_strategy is not None:
+            with self._distribute_strategy.scope():
+                self._build_from(iterator, data_batch)
+        elif self._is_training() and self._has_built_layers():
+            # What is wrong with the data the step knows better.
+            with contextlib.suppress(Exception):
+                self._build_from(iterator, data_batch)
+
+    def _build_from(self, iterator, data_batch):
         if iterator is not None:
             data_batch = iterator._distributed_dataset.element_spec
         data_batch = keras.tree.map_structure(_symbolic, data_batch)
         x, labels, sample_weight = self._plain_data(data_batch)
-        with self._distribute_strategy.scope():
-            if labels is not None:
-                self._symbolic_build(data_batch=(x, labels, sample_weight))
-                return
-            # Metrics and loss wait for the first labels.
-            self(x, training=False)
-            if self.optimizer is not None:
-                self.optimizer.build(self.trainable_variables)
+        if labels is not None:
+            self._symbolic_build(data_batch=(x, labels, sample_weight))
+            return
+        # Metrics and loss wait for the first labels.
+        self(x, training=False)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def _has_built_layers(self):
+        return all(layer.built for layer in self._flatten_layers())
 
     def _is_all_built(self):
         return (
-            all(layer.built for layer in self._flatten_layers())
+            self._has_built_layers()
             and is_compiled_built(self)
             and (self.optimizer is None or self.optimizer.built)
         )

@@ -276,6 +276,10 @@ class CheckedLoops:
         replica_checks.check_ready(self, data)
         return distribution.prepare_input(data, self.distribute_strategy)
 
+    def _is_training(self):
+        """Whether what goes on, if anything, is a training."""
+        return self._loop.phase == "training"
+
     def _plain_data(self, data):
         """A batch as Keras knows it, for the models that it builds."""
         batch = batches.unpack(data)

@@ -131,6 +131,45 @@ class KerasHooksTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, "number of its dim"):
                 distiller.fit(unknown, verbose=0)
 
+    def test_a_step_is_traced_once(self):
+        """Without a strategy, too, nothing is made while it is traced."""
+        x, y, weights = reference.data()
+        traces = []
+
+        class Traced(keras.layers.Layer):
+            def call(self, inputs, training=False):
+                if training:
+                    traces.append(1)
+                return inputs
+
+        with self.hook("BuildFromSpec"):
+            for targets in (y, {"label": y, "teacher_logits": np.eye(20, 4)}):
+                student = keras.Sequential([*reference.mlp(0).layers, Traced()])
+                student.build((None, 3))
+                distiller = reference.compiled(
+                    student,
+                    reference.mlp(1) if targets is y else None,
+                    optimizer="adam",
+                    metrics=["accuracy"],
+                    weighted_metrics=["accuracy"],
+                    steps_per_execution=2,
+                )
+                if targets is y:
+                    # It needs no optimizer.
+                    distiller.evaluate(x, y, verbose=0)
+                    self.assertFalse(distiller.optimizer.built)
+                traces.clear()
+                distiller.fit(
+                    x,
+                    targets,
+                    batch_size=8,
+                    sample_weight=weights,
+                    epochs=2,
+                    verbose=0,
+                )
+                self.assertLen(traces, 1)
+                self.assertEqual(distiller.optimizer.iterations, 6)
+
     def test_start_at_epoch(self):
         with self.hook("start_at_epoch"):
             model = reference.mlp(0)
