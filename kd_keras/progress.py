@@ -64,9 +64,13 @@ class Report:
         self._stream.write(f"Done in {elapsed:.0f} s.\n")
         self._stream.flush()
 
-    def callback(self):
-        """A Keras callback that counts the steps of a `fit`."""
-        return _Advance(self)
+    def callback(self, num_models=1):
+        """A Keras callback that counts the steps of a `fit`.
+
+        Args:
+            num_models: For how many models each step counts. Defaults to 1.
+        """
+        return _Advance(self, num_models)
 
     def _status(self):
         share = self._done / max(self._total, 1)
@@ -80,9 +84,9 @@ class Report:
 class _Advance(keras.callbacks.Callback):
     """Counts steps, several of which may come as one."""
 
-    def __init__(self, report):
+    def __init__(self, report, num_models):
         super().__init__()
-        self._report = report
+        self._report, self._num_models = report, num_models
         self._next_epoch = 0
         self._seen = 0
 
@@ -94,7 +98,7 @@ class _Advance(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         # The last execution of an epoch may hold fewer steps than it counts.
         done = min(batch + 1, self.params.get("steps") or batch + 1)
-        self._report.advance(done - self._seen)
+        self._report.advance((done - self._seen) * self._num_models)
         self._seen = done
 
     def on_train_end(self, logs=None):
@@ -103,4 +107,5 @@ class _Advance(keras.callbacks.Callback):
     def _skip(self, epoch):
         """Leaves out epochs that this `fit` does not train."""
         steps = self.params.get("steps") or 0
-        self._report.skip((epoch - self._next_epoch) * steps)
+        left_out = (epoch - self._next_epoch) * steps
+        self._report.skip(left_out * self._num_models)

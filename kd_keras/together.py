@@ -83,7 +83,7 @@ def fit_together(distillers, x=None, y=None, **kwargs):
         history = keras.callbacks.History()
         history.set_model(distiller)
         history.epoch = list(found.epoch)
-        history.history = _own_logs(found.history, name, distillers)
+        history.history = own_logs(found.history, name, distillers)
         histories[name] = distiller.history = history
     return histories
 
@@ -213,8 +213,23 @@ def _at_once(logits_at):
     return teachers.LogitsAt(logits_at.shape, compute)
 
 
-def _own_logs(history, name, names):
-    """The logs of one Distiller, under the names that it gives them."""
+def own_logs(history, name, names):
+    """The logs of one Distiller, under the names that it gives them.
+
+    Args:
+        history: Dict of the logs of all.
+        name: Its name.
+        names: The names of all.
+
+    Returns:
+        A dict like `history`.
+
+    Example:
+
+    >>> own_logs({"a_loss": 1, "val_a_loss": 2, "a_b_loss": 3}, "a",
+    ...          ("a", "a_b"))
+    {'loss': 1, 'val_loss': 2}
+    """
     own = {}
     for log, values in history.items():
         for phase in ("val_", ""):

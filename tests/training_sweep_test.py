@@ -1,5 +1,6 @@
 """Several temperatures and weights on one teacher pass, and the controls."""
 
+import dataclasses
 import json
 import pathlib
 from unittest import mock
@@ -13,8 +14,10 @@ from absl.testing import parameterized
 from kd_keras import datasets
 from kd_keras import soft_targets
 from kd_keras import training
+from kd_keras.training import arm_training
 from kd_keras.training import arms
 from kd_keras.training import curves
+from kd_keras.training import fitting
 from kd_keras.training.label_smoothing import SmoothedCrossentropy
 from tests import digits_runs
 
@@ -28,6 +31,11 @@ def row(temperature, soft_weight, validation_errors, seed=0):
         "validation_errors": validation_errors,
         "test_errors": 0,
     }
+
+
+def together_spied():
+    lib = fitting.together
+    return mock.patch.object(lib, "fit_together", wraps=lib.fit_together)
 
 
 class SweepTest(digits_runs.DigitsTestCase, parameterized.TestCase):
@@ -120,18 +128,20 @@ class SweepTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             temperature=(1.0, 4.0), control=("label_smoothing",)
         )
         whole, _ = training.run_distillation(config, self.folder / "whole")
-        calls = []
-        original = soft_targets.open_store
+        measured = []
+        original = arm_training.ArmTrainer._measure
 
-        def break_off(*args, **kwargs):
-            calls.append(args)
-            if len(calls) == 2:
+        def break_off(*args):
+            measured.append(args[2].title)
+            if len(measured) == 4:
                 raise KeyboardInterrupt
-            return original(*args, **kwargs)
+            return original(*args)
 
-        with mock.patch.object(soft_targets, "open_store", break_off):
+        # Of two that trained together one is done.
+        with mock.patch.object(arm_training.ArmTrainer, "_measure", break_off):
             with self.assertRaises(KeyboardInterrupt):
                 training.run_distillation(config, self.folder / "broken")
+        self.assertStartsWith(measured[-1], "T = 4")
         with mock.patch.object(
             soft_targets, "write", side_effect=AssertionError
         ):
@@ -153,6 +163,77 @@ class SweepTest(digits_runs.DigitsTestCase, parameterized.TestCase):
         self.assertEqual(
             {line["arm"] for line in lines},
             {"teacher", "label smoothing", "distilled"},
+        )
+
+    @pytest.mark.slow
+    def test_together_as_one_by_one(self):
+        """On one read of the soft targets, and each on its own."""
+        config = self.config(
+            temperature=(1.0, 4.0),
+            soft_weight=(0.5, 1.0),
+            control=(),
+            student_epochs=2,
+        )
+        fit = mock.patch.object(
+            fitting.together,
+            "fit_together",
+            wraps=fitting.together.fit_together,
+        )
+        with fit as together:
+            rows, _ = training.run_distillation(config, self.folder / "four")
+        self.assertEqual(together.call_count, 1)
+        self.assertLen(together.call_args.args[0], 4)
+        one_by_one = mock.patch.object(
+            fitting, "sharing_pays", return_value=False
+        )
+        with fit as together, one_by_one:
+            expected, _ = training.run_distillation(config, self.folder / "one")
+        self.assertEqual(together.call_count, 0)
+        for name in ("metrics.jsonl", "curves.jsonl"):
+            found, other = (
+                [json.loads(line) for line in (folder / name).open()]
+                for folder in (self.folder / "four", self.folder / "one")
+            )
+            self.assertLen(found, len(other))
+            for got, want in zip(found, other, strict=True):
+                self.assertEqual(got.keys(), want.keys())
+                for key, value in want.items():
+                    if isinstance(value, float):
+                        self.assertAllClose(got[key], value, 1e-5, 1e-6)
+                    else:
+                        self.assertEqual(got[key], value)
+        likelihoods = {row["negative_log_likelihood"] for row in rows}
+        self.assertLen(likelihoods, 5)
+        self.assertLen(expected, 5)
+
+    @pytest.mark.slow
+    def test_groups(self):
+        """Members' mean depends on the temperature: other batches."""
+        temperatures = 1.0, 2.0, 4.0
+        config = self.config(
+            teacher=tuple(self.teachers),
+            temperature=temperatures,
+            soft_weight=(0.5, 1.0),
+            control=(),
+        )
+        fit = mock.patch.object(
+            fitting.together,
+            "fit_together",
+            wraps=fitting.together.fit_together,
+        )
+        with (
+            fit as together,
+            mock.patch.object(arm_training, "_MOST_TOGETHER", 4),
+        ):
+            training.run_distillation(config, self.folder / "members")
+            self.assertEqual(
+                [len(call.args[0]) for call in together.call_args_list], [2] * 3
+            )
+            together.reset_mock()
+            config = dataclasses.replace(config, teacher=(self.teachers[0],))
+            training.run_distillation(config, self.folder / "alone-4")
+        self.assertEqual(
+            [len(call.args[0]) for call in together.call_args_list], [4, 2]
         )
 
     @pytest.mark.slow

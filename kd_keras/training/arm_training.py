@@ -16,8 +16,11 @@ from kd_keras.soft_targets import manifest
 from kd_keras.training import architectures
 from kd_keras.training import arms as arms_lib
 from kd_keras.training import classifiers
-from kd_keras.training.fitting import Fitter
+from kd_keras.training import fitting
 from kd_keras.training.label_smoothing import SmoothedCrossentropy
+
+# Each has an optimizer of its own in memory.
+_MOST_TOGETHER = 8
 
 
 class ArmTrainer:
@@ -38,12 +41,14 @@ class ArmTrainer:
         self._config, self._data, self._run = config, data, run
         self._strategy = strategy
         self._is_chief = distribution.is_chief(strategy)
+        # Weights of arms that trained together, by unit.
+        self._trained = {}
         self.arms = arms_lib.arms_of(config)
         steps = sum(self._steps(arm) for arm in self.arms)
         # One worker tells of all.
         stream = None if self._is_chief else io.StringIO()
         self.report = progress.Report(config.seeds * steps, stream)
-        self._fitter = Fitter(
+        self._fitter = fitting.Fitter(
             data,
             strategy,
             self.report,
@@ -119,24 +124,67 @@ class ArmTrainer:
                 config.teacher_epochs,
                 **files,
             )
-        soft, store = {}, None
+        objective = {}
+        if arm.name == arms_lib.SMOOTHED:
+            objective["loss"] = SmoothedCrossentropy(config.label_smoothing)
         if arm.name == arms_lib.DISTILLED:
+            if len(group := self._group(seed, arm)) > 1:
+                return self._train_together(seed, arm, group)
             store = self._open_store(seed, arm.temperature)
-            soft = {
-                "teacher": store,
-                "temperature": arm.temperature,
-                "soft_weight": arm.soft_weight,
-            }
+            objective = _soft_objective(arm, store)
         return self._fitter.fit(
             lambda: self._build_student(seed),
-            data.batches(seed, config.labelled_fraction, store),
+            data.batches(
+                seed, config.labelled_fraction, objective.get("teacher")
+            ),
             config.student_epochs,
-            loss=SmoothedCrossentropy(config.label_smoothing)
-            if arm.name == arms_lib.SMOOTHED
-            else None,
             **files,
-            **soft,
+            **objective,
         )
+
+    def _group(self, seed, arm):
+        """The arms that train on one read of the soft targets with an arm."""
+        if not fitting.sharing_pays(self._build_student(seed), self._strategy):
+            return [arm]
+        alike = [other for other in self.arms if other.name == arm.name]
+        if manifest.read_manifest(self._store_path(seed)).members:
+            # Their mean may depend on the temperature.
+            alike = [
+                other for other in alike if other.temperature == arm.temperature
+            ]
+        first = alike.index(arm) // _MOST_TOGETHER * _MOST_TOGETHER
+        return alike[first : first + _MOST_TOGETHER]
+
+    def _train_together(self, seed, arm, group):
+        """Trains a group, done or not, or takes what came of it before.
+
+        Those that are done count, too: all go on from one state.
+        """
+        units = {self._unit(seed, other): other for other in group}
+        if not units.keys() <= self._trained.keys():
+            config = self._config
+            store = self._open_store(seed, arm.temperature)
+            self.report.start(
+                f"seed {seed}: {len(group)} students on one read of the soft "
+                "targets"
+            )
+            self._trained = self._fitter.fit_together(
+                lambda: self._build_student(seed),
+                self._data.batches(seed, config.labelled_fraction, store),
+                config.student_epochs,
+                state=self.file(seed, group[0], "together.npz"),
+                of_each={
+                    unit: (
+                        self.file(seed, other, "curve"),
+                        _soft_objective(other, store),
+                    )
+                    for unit, other in units.items()
+                },
+                left=sum(self._run.done(unit) is None for unit in units),
+            )
+        student = self._build_student(seed)
+        student.set_weights(self._trained[self._unit(seed, arm)])
+        return student
 
     def _build_teacher(self, seed):
         config, train = self._config, self._data.train
@@ -254,3 +302,12 @@ class ArmTrainer:
         if self._config.soft_targets is not None:
             return pathlib.Path(self._config.soft_targets)
         return self._run.work / f"{self._unit(seed, self.arms[0])}-targets"
+
+
+def _soft_objective(arm, store):
+    """What the Distiller of a distilled arm is told."""
+    return {
+        "teacher": store,
+        "temperature": arm.temperature,
+        "soft_weight": arm.soft_weight,
+    }

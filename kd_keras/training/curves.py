@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from kd_keras import distribution
+from kd_keras import together
 
 
 class Curve(keras.callbacks.Callback):
@@ -27,13 +28,36 @@ class Curve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds a line."""
-        if not distribution.is_chief(self.model.distribute_strategy):
-            return
-        lines = [line for line in read(self._path) if line["epoch"] < epoch]
-        lines.append({"epoch": epoch, **_numbers(logs or {})})
-        aside = self._path.with_suffix(".partial")
-        aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        os.replace(aside, self._path)
+        if distribution.is_chief(self.model.distribute_strategy):
+            _add(self._path, epoch, logs or {})
+
+
+class CurveOfEach(keras.callbacks.Callback):
+    """Keeps the logs of each Distiller of a `fit_together` in a file.
+
+    Args:
+        paths: Dict of the names of Distillers to files, as of `Curve`.
+    """
+
+    def __init__(self, paths):
+        super().__init__()
+        self._paths = {name: pathlib.Path(path) for name, path in paths.items()}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds a line to each."""
+        if distribution.is_chief(self.model.distribute_strategy):
+            for name, path in self._paths.items():
+                own = together.own_logs(logs or {}, name, self._paths)
+                _add(path, epoch, own)
+
+
+def _add(path, epoch, logs):
+    """Adds what was logged of an epoch, in place of what was there of it."""
+    lines = [line for line in read(path) if line["epoch"] < epoch]
+    lines.append({"epoch": epoch, **_numbers(logs)})
+    aside = path.with_suffix(".partial")
+    aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    os.replace(aside, path)
 
 
 def read(path):

@@ -3,6 +3,7 @@
 import keras
 
 from kd_keras import callbacks
+from kd_keras import together
 from kd_keras import updates
 from kd_keras.distiller import Distiller
 from kd_keras.training import curves
@@ -46,6 +47,24 @@ def compiling_pays(model, strategy):
     )
 
 
+def sharing_pays(model, strategy):
+    """Whether students like a model train faster together.
+
+    What they share is the reading and the dispatching of steps.
+
+    Args:
+        model: `keras.Model` to be trained.
+        strategy: `tf.distribute.Strategy` under which it trains.
+
+    Returns:
+        Whether it is small, and trains alone on a device.
+    """
+    return (
+        strategy.num_replicas_in_sync == 1
+        and model.count_params() < updates.MANY_WEIGHTS
+    )
+
+
 class Fitter:
     """Trains models on the data of a job.
 
@@ -60,7 +79,7 @@ class Fitter:
         self._data, self._strategy = data, strategy
         self._report, self._make_optimizer = report, make_optimizer
 
-    def fit(self, build, batches, epochs, *, state, curve, loss=None, **soft):
+    def fit(self, build, batches, epochs, *, state, curve, **objective):
         """Trains one model.
 
         Args:
@@ -69,13 +88,48 @@ class Fitter:
             epochs: Passes over these.
             state: File to go on from, should training be broken off.
             curve: File of the learning curve.
-            loss: Loss of the labels. Defaults to None: cross-entropy.
-            **soft: `teacher`, `temperature` and `soft_weight`, as of a
-                Distiller. Without them, labels alone.
+            **objective: `loss` of the labels, by default cross-entropy, and
+                `teacher`, `temperature` and `soft_weight`, as of a Distiller:
+                without these, labels alone.
 
         Returns:
             The trained model, without a strategy.
         """
+        distiller = self._compiled(build, **objective)
+        distiller.fit(batches, **self._loop(epochs, state, curves.Curve(curve)))
+        # What one worker does alone must not need the others.
+        weights = distiller.student.get_weights()
+        copy = build()
+        copy.set_weights(weights)
+        return copy
+
+    def fit_together(self, build, batches, epochs, *, state, of_each, left):
+        """Trains several students on one read of the same batches.
+
+        Args:
+            build: Function that builds a student.
+            batches: As above, like `epochs` and `state`.
+            epochs: Passes over these.
+            state: File to go on from.
+            of_each: Dict of names to `curve` and `objective` of each, a tuple.
+            left: How many of them `report` expects, the others being done.
+
+        Returns:
+            Dict of names to the weights of the trained students.
+        """
+        distillers = {
+            name: self._compiled(build, **objective)
+            for name, (_, objective) in of_each.items()
+        }
+        curve = curves.CurveOfEach(
+            {name: path for name, (path, _) in of_each.items()}
+        )
+        together.fit_together(
+            distillers, batches, **self._loop(epochs, state, curve, left)
+        )
+        return {n: one.student.get_weights() for n, one in distillers.items()}
+
+    def _compiled(self, build, loss=None, **soft):
         with self._strategy.scope():
             student = build()
             distiller = Distiller(
@@ -91,24 +145,22 @@ class Fitter:
                 steps_per_execution=20,
                 jit_compile=compiling_pays(student, self._strategy) or "auto",
             )
+        return distiller
+
+    def _loop(self, epochs, state, curve, num_models=1):
+        """Arguments of a `fit`."""
         validation = self._data.validation
-        distiller.fit(
-            batches,
-            epochs=epochs,
-            verbose=0,
+        return {
+            "epochs": epochs,
+            "verbose": 0,
             # The batches come shuffled.
-            shuffle=False,
-            validation_data=validation and validation.batches,
-            validation_freq=max(epochs // _VALIDATIONS, 1),
-            callbacks=[
+            "shuffle": False,
+            "validation_data": validation and validation.batches,
+            "validation_freq": max(epochs // _VALIDATIONS, 1),
+            "callbacks": [
                 self._data.epoch,
-                curves.Curve(curve),
+                curve,
                 callbacks.TrainingState(state),
-                self._report.callback(),
+                self._report.callback(num_models),
             ],
-        )
-        # What one worker does alone must not need the others.
-        weights = distiller.student.get_weights()
-        copy = build()
-        copy.set_weights(weights)
-        return copy
+        }
