@@ -47,10 +47,19 @@ class ArmsTest(tf.test.TestCase):
 
     def test_images_that_both_see_changed(self):
         image = np.full((28, 28, 1), 255, np.uint8)
-        for arm, is_shifted in (("masked-20", False), ("jittered-20", True)):
+        for arm, is_soft, is_shifted in (
+            ("hard-masked", False, False),
+            ("masked-20", True, False),
+            ("jittered-20", True, True),
+        ):
             recipe, given = self.trained(arm)
             self.assertEqual(recipe, mnist_table.Plan().changing)
-            self.assertEqual(given["teacher"], "live")
+            self.assertEqual(
+                {key: given[key] for key in given if key != "augment"},
+                {"teacher": "live", "temperature": 20.0, "soft_weight": 0.9}
+                if is_soft
+                else {},
+            )
             seen = [given["augment"](image, [0, n]).numpy() for n in range(20)]
             self.assertEqual(
                 seen[0].dtype, np.uint8 if is_shifted else np.float32
