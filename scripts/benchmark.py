@@ -44,7 +44,11 @@ _ROUNDS = flags.DEFINE_integer(
 _EPOCHS = flags.DEFINE_integer(
     "epochs", 20, "Epochs for which an ensemble is distilled.", lower_bound=1
 )
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "JSON file to write, with a plot of the same name beside it.",
+)
 
 
 def main(argv):
@@ -61,6 +65,7 @@ def _benchmark():
     import kd_keras
     from kd_keras import benchmarks
     from kd_keras import datasets
+    from kd_keras import reports
     from kd_keras import runs
     from kd_keras.benchmarks import rounds
 
@@ -106,9 +111,9 @@ def _benchmark():
             }
             for ratio in ratios
         ]
-        runs.write_json(
-            pathlib.Path(_OUTPUT.value), {**made_with, "ratios": found}
-        )
+        output = pathlib.Path(_OUTPUT.value)
+        runs.write_json(output, {**made_with, "ratios": found})
+        reports.write_ratios_plot(output.with_suffix(".png"), ratios)
     if any(ratio.verdict in ("NO", "unclear") for ratio in ratios):
         sys.exit(1)
 

@@ -172,6 +172,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
         written = json.loads(output.read_text())
+        self.assertTrue(output.with_suffix(".png").exists())
         self.assertIn("CPU cores", written["machine"])
         names = [ratio["name"] for ratio in written["ratios"]]
         self.assertLen(names, 3)

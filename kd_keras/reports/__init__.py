@@ -5,6 +5,7 @@ from kd_keras.reports.experiment import command_of_experiment
 from kd_keras.reports.experiment import headline_table
 from kd_keras.reports.experiment import write_experiment_report
 from kd_keras.reports.experiment import write_results_page
+from kd_keras.reports.ratios import write_ratios_plot
 from kd_keras.reports.specialists import write_specialists_report
 from kd_keras.reports.teacher import write_teacher_report
 
@@ -13,6 +14,7 @@ __all__ = [
     "headline_table",
     "write_distillation_report",
     "write_experiment_report",
+    "write_ratios_plot",
     "write_results_page",
     "write_specialists_report",
     "write_teacher_report",
