@@ -4,20 +4,7 @@ import tensorflow as tf
 
 from kd_keras import experiments
 from kd_keras.experiments import gradient_noise
-
-TARGETS = ("hard", "soft-1", "soft-20")
-
-
-def point(epoch, error_share, **noise):
-    """A point of a way; noise as `target=(variance, squared mean)`."""
-    return {
-        "epoch": epoch,
-        "error_share": error_share,
-        "noise": {
-            name.replace("_", "-"): {"variance": v, "squared_mean": s}
-            for name, (v, s) in noise.items()
-        },
-    }
+from tests import noise_points
 
 
 class FindTest(tf.test.TestCase):
@@ -40,7 +27,7 @@ class FindTest(tf.test.TestCase):
                     for temperature in (1, 20)
                 ]
             }
-            for target in TARGETS:
+            for target in noise_points.TARGETS:
                 mean = 600.0 if target == "soft-20" else 10.0
                 mean += seed
                 results[f"trajectory-{target}", seed] = {
@@ -49,7 +36,7 @@ class FindTest(tf.test.TestCase):
                         for number, name in enumerate(gradient_noise._MEASURED)
                     },
                     "points": [
-                        point(
+                        noise_points.point(
                             epoch,
                             0.05 - 0.005 * epoch,
                             hard=(500.0, 10.0 + seed),

@@ -22,20 +22,7 @@ from kd_keras.experiments import noise_measures
 from kd_keras.experiments import noise_rates
 from kd_keras.experiments import noise_trajectories
 from tests import digits_runs
-
-TARGETS = ("hard", "soft-1", "soft-20")
-
-
-def point(epoch, error_share, **noise):
-    """A point of a way; noise as `target=(variance, squared mean)`."""
-    return {
-        "epoch": epoch,
-        "error_share": error_share,
-        "noise": {
-            name.replace("_", "-"): {"variance": v, "squared_mean": s}
-            for name, (v, s) in noise.items()
-        },
-    }
+from tests import noise_points
 
 
 class MeasuresTest(tf.test.TestCase):
@@ -97,11 +84,11 @@ class MeasuresTest(tf.test.TestCase):
 
     def test_equal_error(self):
         points = [
-            point(0, 0.9, hard=(1.0, 1.0)),
-            point(1, 0.06, hard=(200.0, 2.0)),
-            point(2, 0.04, hard=(800.0, 2.0)),
-            point(3, 0.05, hard=(900.0, 1.0)),
-            point(4, 0.02, hard=(800.0, 0.0)),
+            noise_points.point(0, 0.9, hard=(1.0, 1.0)),
+            noise_points.point(1, 0.06, hard=(200.0, 2.0)),
+            noise_points.point(2, 0.04, hard=(800.0, 2.0)),
+            noise_points.point(3, 0.05, hard=(900.0, 1.0)),
+            noise_points.point(4, 0.02, hard=(800.0, 0.0)),
         ]
 
         def at(error_share):
@@ -113,9 +100,9 @@ class MeasuresTest(tf.test.TestCase):
         # Before the end of the first epoch, in the noise, and never.
         self.assertEqual([at(e) for e in (0.06, 0.3, 0.03, 0.01)], [None] * 4)
         other = [
-            point(1, 0.8, soft_20=(1.0, 1.0)),
-            point(1, 0.08, soft_20=(20.0, 1.0)),
-            point(2, 0.02, soft_20=(20.0, 1.0)),
+            noise_points.point(1, 0.8, soft_20=(1.0, 1.0)),
+            noise_points.point(1, 0.08, soft_20=(20.0, 1.0)),
+            noise_points.point(2, 0.02, soft_20=(20.0, 1.0)),
         ]
         found = {
             "hard": {0: points, 1: points, 2: points},
@@ -211,7 +198,7 @@ class QuickTest(digits_runs.DigitsTestCase):
             gradient_noise,
             QUICK=self.SMALL,
             _TEMPERATURES=(1, 20),
-            _MEASURED=TARGETS,
+            _MEASURED=noise_points.TARGETS,
         ):
             self.assertLen(gradient_noise.arms(settings), 7)
             found = experiments.run_experiment(
