@@ -218,6 +218,35 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertAllClose(combined, [[0.5, 0.25, 0.25]])
 
+    @parameterized.parameters("fixed_point", "gradient_descent")
+    def test_not_a_number_stays_in_its_row(self, method):
+        generalist = np.array([[0.2, 0.2, 0.3, 0.3]] * 4)
+        first = np.array([[0.1, 0.3, 0.6]] * 4)
+        other = np.array([[0.5, 0.5, 0.0]] * 4)
+        first[1] = np.nan
+        # Nobody asks it there.
+        other[2] = np.nan
+        generalist[3] = np.nan
+        asked = np.array([[True, False]] * 4)
+        combined = specialists.combine(
+            generalist,
+            [first, other],
+            [[0, 1], [2, 3]],
+            active=asked,
+            method=method,
+        ).numpy()
+        self.assertAllClose(combined[[0, 2]], [[0.15, 0.25, 0.3, 0.3]] * 2)
+        self.assertTrue(np.isnan(combined[[1, 3]]).all())
+        # At the minimum from the first there is no step to show it.
+        alone = specialists.combine(
+            generalist[1:2],
+            [first[1:2]],
+            [[0, 1]],
+            active=[[True]],
+            method=method,
+        )
+        self.assertTrue(np.isnan(alone).all())
+
     def test_speed(self):
         """10,000 images of 100 classes, 3 of 15 specialists active."""
         generalist, probs, class_sets = _problem(2, 10_000, 100, 15, 12)

@@ -99,8 +99,9 @@ def combine(
 
     Returns:
         Tensor of probabilities, shape `[batch, num_classes]`, float32 (float64
-        if the generalist's are). Where no specialist is active, exactly
-        `generalist_probs`.
+        if the generalist's are), to 2e-5 (1e-9). Where no specialist is
+        active, exactly `generalist_probs`. Where a model that is asked says
+        what is not a number, NaN.
 
     Raises:
         ValueError: If shapes or classes do not fit, or there is no such method.
@@ -125,6 +126,8 @@ def combine(
             generalist_probs, specialist_probs, class_sets, top_n, active
         )
         probs = solve(problem, max_steps)
+        # What is not a number shows, even if not a step was taken.
+        probs += 0.0 * problem.mean_of_models(probs)
         return tf.where(problem.is_alone, problem.generalist_probs, probs)
 
     return solved()
@@ -188,10 +191,12 @@ class _Problem:
             inside, dustbin = _parted(number, probs, classes, num_classes)
             weight = active[:, number : number + 1]
             spread = tf.one_hot(classes, num_classes, dtype=self.dtype)
-            self.said += weight * (inside @ spread)
-            dustbins.append(weight * dustbin)
-            self.constant += weight[:, 0] * (
-                _negative_entropy(inside) + _negative_entropy(dustbin)
+            # Whoever is not asked may say what is not a number.
+            self.said += tf.math.multiply_no_nan(inside @ spread, weight)
+            dustbins.append(tf.math.multiply_no_nan(dustbin, weight))
+            self.constant += tf.math.multiply_no_nan(
+                _negative_entropy(inside) + _negative_entropy(dustbin),
+                weight[:, 0],
             )
         self.dustbins = tf.concat(dustbins, axis=1) if dustbins else active
 
@@ -218,7 +223,9 @@ class _Problem:
     def moves(self, probs):
         """Whether some example is not at its minimum yet."""
         change = tf.abs(probs - self.mean_of_models(probs))
-        return tf.reduce_max(change) > _TOLERANCES[self.dtype]
+        # Of an example that is not a number nothing more will come; the
+        # others go on.
+        return tf.reduce_any(change > _TOLERANCES[self.dtype])
 
     def outside_mass(self, probs):
         """What `q` has outside of the classes of each specialist."""
