@@ -43,7 +43,8 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
 
     Example:
 
-    >>> [round(dustbin_shift(0.02, rule=rule), 2) for rule in (BAYES, PAPER)]
+    >>> rules = "bayes", "paper"
+    >>> [round(dustbin_shift(0.02, rule=rule), 2) for rule in rules]
     [3.89, 3.22]
     """
     for name, share in (

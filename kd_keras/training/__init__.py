@@ -10,6 +10,7 @@ from kd_keras.training.exporting import run_export
 from kd_keras.training.specialist_config import SpecialistsConfig
 from kd_keras.training.specialist_job import run_specialists
 from kd_keras.training.specialist_summary import summarise_specialists
+from kd_keras.training.specialist_training import SpecialistRecipe
 from kd_keras.training.storing import StoreConfig
 from kd_keras.training.storing import audit_soft_targets
 from kd_keras.training.storing import plan_soft_targets
@@ -22,6 +23,7 @@ __all__ = [
     "DistillConfig",
     "EvaluationConfig",
     "ExportConfig",
+    "SpecialistRecipe",
     "SpecialistsConfig",
     "StoreConfig",
     "TeacherConfig",
