@@ -43,15 +43,15 @@ _SAYS = {
     "hard-masked": "few, labels, pixels masked",
     "soft-masked-20": "few, soft targets, T = 20, pixels masked",
 }
-
-
-_SHARE_SAYS = "share of the gap to all labels that soft targets of a few close"
+_RECOVER_SAYS = (
+    "share of the gap to all labels that soft targets of a few close"
+)
 # Arms of labels and of soft targets, what is said of them, and the paper's.
-_SHARES = (
-    (("hard", "soft-20"), _SHARE_SAYS, "0.87 (speech)"),
+_RECOVER = (
+    (("hard", "soft-20"), _RECOVER_SAYS, "0.87 (speech)"),
     (
         ("hard-masked", "soft-masked-20"),
-        f"{_SHARE_SAYS}, pixels masked",
+        f"{_RECOVER_SAYS}, pixels masked",
         "-",
     ),
 )
@@ -240,7 +240,7 @@ def _headlines(results, by_arm):
                 comparison.interval(accuracy, 2),
                 len(accuracy),
             )
-    for arms, says, paper in _SHARES:
+    for arms, says, paper in _RECOVER:
         if shares := _recovered(results, *arms):
             yield findings.Headline(
                 says, paper, shares[1], len(by_arm[arms[1]])
@@ -313,7 +313,7 @@ def _checks(results):
         > statistics.fmean(_train_accuracy(soft)),
     )
     # What the protocol asks for is of images as they are.
-    arms, says, paper = _SHARES[0]
+    arms, says, paper = _RECOVER[0]
     if shares := _recovered(results, *arms):
         yield findings.Check(
             f"{says}: at least 0.5",

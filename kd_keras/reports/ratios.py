@@ -51,7 +51,7 @@ def write_ratios_plot(path, ratios):
     axes.set_xscale("log")
     ticks = (0.25, 0.5, 0.75, 1.0, 1.5)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.xaxis.set_minor_locator(style.no_ticks())
+    axes.minorticks_off()
     axes.set_yticks(range(len(rows)), [says for says, _ in rows], fontsize=7)
     for label, (_, ratio) in zip(axes.get_yticklabels(), rows, strict=True):
         if ratio is None:

@@ -1,7 +1,6 @@
 """How plots look: colours that all readers can tell apart, one size."""
 
 from matplotlib import figure
-from matplotlib import ticker
 
 # Okabe and Ito (2008), without the yellow that is pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -47,11 +46,6 @@ def plain(axes):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
-
-
-def no_ticks():
-    """Takes away the ticks between those that are named."""
-    return ticker.NullLocator()
 
 
 def legend(axes):

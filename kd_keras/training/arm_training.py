@@ -41,7 +41,9 @@ class ArmTrainer:
         self._config, self._data, self._run = config, data, run
         self._strategy = strategy
         self._is_chief = distribution.is_chief(strategy)
-        # Weights of arms that trained together, by unit.
+        # Whether small students train together, known once one is built, and
+        # the weights of those that did, by unit.
+        self._shares_reads = False
         self._trained = {}
         self.arms = arms_lib.arms_of(config)
         steps = sum(self._steps(arm) for arm in self.arms)
@@ -63,6 +65,7 @@ class ArmTrainer:
         """Raises what building a model raises, before anything is trained."""
         seed = self._config.first_seed
         built = [self._build_student(seed)]
+        self._shares_reads = fitting.sharing_pays(built[0], self._strategy)
         if not self._config.teacher:
             built.append(self._build_teacher(seed))
         for model in built:
@@ -144,7 +147,7 @@ class ArmTrainer:
 
     def _group(self, seed, arm):
         """The arms that train on one read of the soft targets with an arm."""
-        if not fitting.sharing_pays(self._build_student(seed), self._strategy):
+        if not self._shares_reads:
             return [arm]
         alike = [other for other in self.arms if other.name == arm.name]
         if manifest.read_manifest(self._store_path(seed)).members:
