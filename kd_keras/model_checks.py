@@ -84,7 +84,7 @@ def check_gives_logits(model, who, distilled=None):
 
     Args:
         model: Any object.
-        who: `"student"` or `"teacher"`, for the message.
+        who: What it is, for the message: `"teacher"`, `"student"`.
         distilled: Optional list that says of each output whether it has a
             soft term; the others may end as they like.
 
@@ -98,7 +98,7 @@ def check_gives_logits(model, who, distilled=None):
         if matters and name in NORMALISING:
             mend = (
                 "Drop it"
-                if who == "student"
+                if who != "teacher"
                 else (
                     "Drop it, or pass kd_keras.ProbabilityTeacher(teacher)"
                     if name == "softmax"

@@ -15,6 +15,7 @@ import uuid
 import tensorflow as tf
 
 from kd_keras import distribution
+from kd_keras import json_files
 from kd_keras import locks
 
 # Inside of the partial directory: what is not of the output.
@@ -124,7 +125,7 @@ class Run:
             if self._is_chief:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locks.hold(self.path, wait))
-                self._check()
+                self._check(is_held=True)
                 self._take_up(provenance or {})
             # Before this the others might see what will be cleared.
             distribution.chiefs_value(self._strategy, 0)
@@ -208,14 +209,20 @@ class Run:
         # Workers end together: one that is gone is an error to the others.
         distribution.chiefs_value(self._strategy, 0)
 
-    def _check(self):
-        """Raises if the run may not begin."""
+    def _check(self, is_held=False):
+        """Raises if the run may not begin; `is_held` by this process."""
         if self._is_chief and _is_something(self._output_dir):
             self._check_finished()
             self._old()
         broken = self._broken_config()
         if broken is not None and not self._overwrite:
-            difference = _difference(broken, self._config)
+            difference = json_files.difference(broken, self._config)
+            if difference and self._is_at_work(is_held):
+                raise FileExistsError(
+                    f"Another process is at work in {self.path}, with another "
+                    f"configuration: {difference}. Give the same to work with "
+                    "it, where a program can, or another output directory."
+                )
             if difference:
                 raise ValueError(
                     f"{self.path} holds a run that was broken off, of another "
@@ -226,9 +233,9 @@ class Run:
 
     def _check_finished(self):
         if not self._overwrite:
-            config = _read_json(self._output_dir / self._config_file)
+            config = json_files.read(self._output_dir / self._config_file)
             known = {key: config.get(key) for key in self._config}
-            difference = config and _difference(known, self._config)
+            difference = config and json_files.difference(known, self._config)
             raise FileExistsError(
                 f"There is something at {self._output_dir} already"
                 + (
@@ -245,7 +252,7 @@ class Run:
                 "output of a run and is not overwritten. Choose another output "
                 "directory."
             )
-        found = _read_json(self._output_dir / self._config_file)
+        found = json_files.read(self._output_dir / self._config_file)
         if found.get("program") != self._config.get("program"):
             raise FileExistsError(
                 f"{self._output_dir} is an output of another program, "
@@ -269,17 +276,18 @@ class Run:
 
     def _broken_config(self):
         """The configuration of a run that was broken off, or None."""
-        return _read_json(self.work / "config.json") or None
+        return json_files.read(self.work / "config.json") or None
 
     def _take_up(self, provenance):
         broken = self._broken_config()
-        if broken is not None and not _difference(broken, self._config):
+        if broken is not None and not json_files.difference(
+            broken, self._config
+        ):
             return
         if self.path.exists():
             if broken is None:
                 self._check_half_made()
-            # Of a run that several processes work on, each holds its unit.
-            if any(map(locks.is_held, self.work.glob("*.lock"))):
+            if self._is_at_work(is_held=True):
                 raise FileExistsError(
                     f"Another process is at work in {self.path}, with another "
                     "configuration. Wait for it, or choose another output "
@@ -287,11 +295,19 @@ class Run:
                 )
             shutil.rmtree(self.path)
         self.work.mkdir(parents=True)
-        write_json(
+        json_files.write(
             self.path / self._config_file, {**self._config, **provenance}
         )
         # Last, as a sign that all of the directory is this run's.
-        write_json(self.work / "config.json", self._config)
+        json_files.write(self.work / "config.json", self._config)
+
+    def _is_at_work(self, is_held):
+        """Whether another process is at work on it; `is_held` by this one."""
+        # Of a run that several processes work on, each holds its unit.
+        files = list(self.work.glob("*.lock"))
+        if not is_held:
+            files.append(self.path.with_name(self.path.name + ".lock"))
+        return any(map(locks.is_held, files))
 
     def _leave(self):
         """Leaves nothing to go on with where nothing was done."""
@@ -329,6 +345,29 @@ class Run:
         return _unit_file(self.work, unit)
 
 
+def is_published(output_dir, config, config_file="config.json"):
+    """Whether a directory is the output of a run of a configuration.
+
+    Args:
+        output_dir: Directory, which need not be there.
+        config: As of `Run`.
+        config_file: As of `Run`. Defaults to `"config.json"`.
+
+    Returns:
+        bool.
+
+    Example:
+
+    >>> is_published("not_there", {"upto": 2})
+    False
+    """
+    found = json_files.read(pathlib.Path(output_dir) / config_file)
+    config = json.loads(json.dumps(config))
+    return bool(found) and not json_files.difference(
+        {key: found.get(key) for key in config}, config
+    )
+
+
 def write_unit(work, unit, result):
     """Notes that a unit is done, for a process that has not begun the run.
 
@@ -339,30 +378,8 @@ def write_unit(work, unit, result):
     """
     # Another attempt may be at the same unit, and come to the same.
     aside = work / f"{unit}.{uuid.uuid4().hex}"
-    write_json(aside, result)
+    json_files.write(aside, result)
     os.replace(aside, _unit_file(work, unit))
-
-
-def write_json(path, value):
-    """Writes JSON so that the path holds all of it or what it held.
-
-    Args:
-        path: `pathlib.Path` to write.
-        value: Anything of JSON.
-
-    Example:
-
-    >>> import pathlib
-    >>> kd_keras.runs.write_json(pathlib.Path("two.json"), {"two": 2})
-    >>> pathlib.Path("two.json").read_text()
-    '{\\n  "two": 2\\n}\\n'
-    """
-    aside = path.with_name(path.name + ".unfinished")
-    with open(aside, "w") as file:
-        file.write(json.dumps(value, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 def _unit_file(work, unit):
@@ -371,21 +388,3 @@ def _unit_file(work, unit):
 
 def _is_something(path):
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return {}
-
-
-def _difference(found, wanted):
-    """The first field that differs, in words; empty if none does."""
-    for key in {**wanted, **found}:
-        if found.get(key) != wanted.get(key):
-            return (
-                f"`{key}` is {json.dumps(found.get(key))} there, and "
-                f"{json.dumps(wanted.get(key))} here"
-            )
-    return ""

@@ -65,8 +65,8 @@ def _benchmark():
     import kd_keras
     from kd_keras import benchmarks
     from kd_keras import datasets
+    from kd_keras import json_files
     from kd_keras import reports
-    from kd_keras import runs
     from kd_keras.benchmarks import rounds
 
     names = _COMPARE.value or benchmarks.DEFAULT_NAMES
@@ -112,7 +112,7 @@ def _benchmark():
             for ratio in ratios
         ]
         output = pathlib.Path(_OUTPUT.value)
-        runs.write_json(output, {**made_with, "ratios": found})
+        json_files.write(output, {**made_with, "ratios": found})
         reports.write_ratios_plot(output.with_suffix(".png"), ratios)
     if any(ratio.verdict in ("NO", "unclear") for ratio in ratios):
         sys.exit(1)

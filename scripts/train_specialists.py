@@ -7,8 +7,11 @@ classes that the generalist confuses. Example, offline, in about a minute:
 
 The same command, started as often as there are cores or machines, shares the
 work: each process takes the next specialist, and the last one writes the
-output. What was broken off goes on when it is started again.
+output. What was broken off goes on when it is started again. A process for
+which nothing is left ends; if those that are at the rest die, start it again.
 """
+
+import os
 
 from absl import app
 from absl import flags
@@ -53,7 +56,9 @@ _SETTINGS = (
     flags.DEFINE_integer(
         "generalist_epochs", 60, "Its passes over the training split."
     ),
-    flags.DEFINE_integer("num_sets", 3, "How many specialists."),
+    flags.DEFINE_integer(
+        "num_sets", 3, "How many specialists; fewer where sets come out equal."
+    ),
     flags.DEFINE_integer(
         "set_size", 4, "Classes of each; 0 for clusters that share none."
     ),
@@ -61,7 +66,8 @@ _SETTINGS = (
         "columns",
         "correlation",
         ["correlation", "covariance"],
-        "Of what the columns are clustered; the paper's is the second.",
+        "Of what the columns are clustered: the paper's is the second, with "
+        "which sets of one size come out much alike.",
     ),
     *specialist_flags.RECIPE,
     flags.DEFINE_enum(
@@ -104,7 +110,13 @@ def _train():
         finish=reports.write_specialists_report,
     )
     if found is None:
-        print("Other processes are at what is left; the last one writes it.")
+        if os.path.exists(_OUTPUT_DIR.value):
+            print(f"All is done: {_OUTPUT_DIR.value}")
+        else:
+            print(
+                "Other processes are at what is left; the last one writes it. "
+                "If they die, start this again."
+            )
         return
     print(training.summarise_specialists(found))
     print(f"Written: {_OUTPUT_DIR.value}")

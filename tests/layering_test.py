@@ -16,6 +16,7 @@ LAYERS = (
     (
         "comparison",
         "distribution",
+        "json_files",
         "keras_hooks",
         "locks",
         "ops",

@@ -161,6 +161,16 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
         )
         self.assertEqual(os.listdir(self.output_dir.parent), ["one"])
 
+    def test_whether_it_is_published(self):
+        self.assertFalse(runs.is_published(self.output_dir, CONFIG))
+        self.broken()
+        self.assertFalse(runs.is_published(self.output_dir, CONFIG))
+        with self.make().begin({"started": "now"}) as run:
+            run.publish()
+        self.assertTrue(runs.is_published(self.output_dir, CONFIG))
+        other = {**CONFIG, "temperature": 2.0}
+        self.assertFalse(runs.is_published(self.output_dir, other))
+
     def test_what_is_no_run_is_never_removed(self):
         self.output_dir.mkdir(parents=True)
         (self.output_dir / "thesis.txt").write_text("years of work")
@@ -216,8 +226,15 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
         with self.assertRaisesRegex(FileExistsError, "Another process"):
             with runs.Run(self.output_dir, config).begin():
                 self.fail("has begun")
+        # That it is at work counts more than that it is another one.
+        with self.assertRaisesRegex(
+            FileExistsError, "at work in .*4.0 there, and 2.0 here"
+        ):
+            runs.Run(self.output_dir, {"temperature": 2.0})
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        with self.assertRaisesRegex(ValueError, "broken off, .*4.0 there"):
+            runs.Run(self.output_dir, {"temperature": 2.0})
         # The lock ended with the process.
         with runs.Run(self.output_dir, config).begin() as run:
             run.publish()

@@ -175,6 +175,44 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             for a, b in zip(one.weights, other.weights, strict=True):
                 self.assertAllEqual(a, b)
 
+    def test_nothing_is_left_for_a_process_that_comes_late(self):
+        self.assertIsNone(training.run_specialists(self.config, self.path))
+        other = dataclasses.replace(self.config, epochs=2)
+        with self.assertRaisesRegex(FileExistsError, "`epochs` is 1 there"):
+            training.run_specialists(other, self.path)
+
+    def test_refused_before_anything_is_trained(self):
+        broken = keras.models.clone_model(self.generalist)
+        broken.set_weights(
+            [np.full_like(one, np.nan) for one in broken.get_weights()]
+        )
+        broken.save(self.folder / "broken.keras")
+        for change, says in (
+            ({"cluster_split": "train[:1]"}, "two examples.*which has 1"),
+            ({"train_split": "train[:8]"}, "is of class .*train.:8"),
+            (
+                {"generalist": str(self.folder / "broken.keras")},
+                "broken.keras has weights that are not numbers",
+            ),
+        ):
+            with self.assertRaisesRegex(ValueError, says):
+                training.run_specialists(
+                    dataclasses.replace(self.config, **change),
+                    self.folder / "refused",
+                )
+            self.assertEmpty(list(self.folder.glob("refused*")))
+
+    def test_fewer_sets_than_asked_for_are_told(self):
+        self.assertNotIn(
+            "asked for", training.summarise_specialists(self.found)
+        )
+        self.assertIn(
+            "Of the 7 sets of classes that were asked for 2 differ",
+            training.summarise_specialists(
+                {**self.found, "num_sets_wanted": 7}
+            ),
+        )
+
     @parameterized.parameters(
         {"num_sets": 0},
         {"set_size": -1},

@@ -110,16 +110,29 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_refused(self):
         probs = np.eye(3)
-        for arguments, says in (
-            ((probs, 0), "num_sets.*from 1 to 3"),
-            ((probs, 4), "Received: 4"),
-            ((probs, 2, 5), "set_size"),
-            ((probs[:1], 2), r"\[1, 3\]"),
+        for arguments, error, says in (
+            ((probs, 0), ValueError, "num_sets.*from 1 to 3"),
+            ((probs, 4), ValueError, "Received: 4"),
+            ((probs, 2.5), TypeError, "`num_sets` is an int. Received: 2.5"),
+            ((probs, 2, 5), ValueError, "set_size"),
+            ((probs[:1], 2), ValueError, r"\[1, 3\]"),
+            ((probs * np.nan, 2), ValueError, "3 rows.*first is row 0"),
+        ):
+            with self.assertRaisesRegex(error, says):
+                specialists.cluster_classes(*arguments)
+        for change, says in (
+            ({"columns": "x"}, "'correlation'. Received: 'x'"),
+            ({"seed": -1}, "`seed` is an int from 0. Received: -1"),
         ):
             with self.assertRaisesRegex(ValueError, says):
-                specialists.cluster_classes(*arguments)
-        with self.assertRaisesRegex(ValueError, "'correlation'. Received: 'x'"):
-            specialists.cluster_classes(probs, 2, columns="x")
+                specialists.cluster_classes(probs, 2, **change)
+        for arguments, says in (
+            (([[0, 7]], 7, 0), "some of 0 to 6"),
+            (([[0, 1]], 7, -1), "Received: -1"),
+            (([[0, 1]], 0, 1), "`num_classes`"),
+        ):
+            with self.assertRaisesRegex(ValueError, says):
+                specialists.random_classes(*arguments)
 
 
 class DustbinTest(tf.test.TestCase):
@@ -163,6 +176,8 @@ class DustbinTest(tf.test.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, says):
                 specialists.dustbin_shift(*arguments)
+        with self.assertRaisesRegex(TypeError, "`special_share` is a number"):
+            specialists.dustbin_shift("a")
 
 
 if __name__ == "__main__":

@@ -146,6 +146,7 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
                 class_sets,
                 active=_all(generalist, probs),
                 method=method,
+                max_steps=100_000,
             ).numpy()
             for method in ("fixed_point", "gradient_descent")
         )
@@ -190,6 +191,45 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllLessEqual(np.diff(values, axis=0), 1e-12)
         self.assertAllLess(values[-1] - values[0], 0)
 
+    def test_models_that_are_sure_of_themselves(self):
+        """Plain steps creep there: the accelerated ones do not."""
+        random = np.random.RandomState(0)
+        generalist = _distributions(random, 200, 20, sharpness=4.0)
+        class_sets = [random.permutation(20)[:6].tolist() for _ in range(3)]
+        probs = [_distributions(random, 200, 7, 4.0) for _ in class_sets]
+        combined = specialists.combine(
+            generalist,
+            probs,
+            class_sets,
+            active=_all(generalist, probs),
+            max_steps=40,
+        )
+        expected = generalist
+        for _ in range(3000):
+            total = generalist.copy()
+            for says, classes in zip(probs, class_sets, strict=True):
+                others = np.setdiff1d(range(20), classes)
+                total[:, classes] += says[:, :-1]
+                dealt = expected[:, others]
+                dealt = dealt / dealt.sum(axis=1, keepdims=True)
+                total[:, others] += says[:, -1:] * dealt
+            expected = total / 4
+        self.assertAllClose(combined, expected, 0, 1e-8)
+
+    def test_what_is_not_at_the_minimum_is_told(self):
+        generalist, probs, class_sets = _problem(6)
+        active = _all(generalist, probs)
+        for method in ("fixed_point", "gradient_descent"):
+            with self.assertWarnsRegex(UserWarning, f"5 of 5.*2 .*{method}"):
+                specialists.combine(
+                    generalist,
+                    probs,
+                    class_sets,
+                    active=active,
+                    method=method,
+                    max_steps=2,
+                )
+
     def test_who_is_asked(self):
         probs = np.array([[0.1, 0.2, 0.7, 0.0], [0.6, 0.3, 0.1, 0.0]])
         class_sets = [[0, 3], [2], [1, 2]]
@@ -209,7 +249,7 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
             generalist.astype(np.float32), probs, class_sets
         )
         self.assertEqual(combined.dtype, tf.float32)
-        self.assertAllClose(combined, exact, 0, 1e-5)
+        self.assertAllClose(combined, exact, 0, 1e-7)
 
     def test_zeros(self):
         """Probabilities of 0 on all sides give numbers."""
@@ -258,24 +298,59 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertLess(time.monotonic() - begin, 5.0)
 
-    def test_refused(self):
+    @parameterized.parameters(
+        ({"method": "newton"}, ValueError, "newton"),
+        ({"max_steps": -1}, ValueError, "from 0. Received: -1"),
+        ({"max_steps": 2.5}, TypeError, "`max_steps` is an int"),
+        ({"top_n": 0}, ValueError, "from 1 to 12"),
+        ({"top_n": 13}, ValueError, "Received: 13"),
+        ({"top_n": True}, TypeError, "`top_n` is an int. Received: True"),
+        ({"class_sets": [[0, 1, 2, 3]]}, ValueError, "1 specialists and.* 4"),
+        ({"class_sets": 3}, TypeError, "Received: 3"),
+        ({"first_set": [0, 0, 1, 2]}, ValueError, "each once"),
+        ({"first_set": [12, 0, 1, 2]}, ValueError, "0 to 11"),
+        ({"first_set": [-1, 0, 1, 2]}, ValueError, "0 to 11"),
+        ({"first_set": [0.0, 1, 2, 3]}, TypeError, "ints. Received: 0.0"),
+        ({"first_set": [True, 0, 2, 3]}, TypeError, "ints. Received: True"),
+        ({"first_set": "0123"}, TypeError, "Received: '0'"),
+        ({"first_set": [2, 0, 1]}, ValueError, r"\[0\]` is of shape \[5, 4\]"),
+        # A dustbin in which nothing can be.
+        ({"first_set": list(range(12))}, ValueError, r"is of shape \[5, 12\]"),
+        ({"first": np.full([1, 5], 0.2)}, ValueError, r"Received: \(1, 5\)"),
+        ({"first": np.full(5, 0.2)}, ValueError, "a row for each example"),
+        ({"first": np.full([5, 5], 0.3)}, ValueError, "of sum 1.*row 0"),
+        ({"first": [[0.5, 0.5, 0.5, -0.5, 0.0]] * 5}, ValueError, "-0.5"),
+        ({"first": [[np.inf, 0.5, 0.5, 0.0, 0.0]] * 5}, ValueError, "inf"),
+        ({"generalist_probs": np.full([5, 12], 0.2)}, ValueError, "of sum 1"),
+        ({"active": np.ones([5, 4])}, TypeError, "bool tensor.*float64"),
+        ({"active": np.ones([1, 4], bool)}, ValueError, r"shape \[5, 4\]"),
+    )
+    def test_refused(self, change, error, says):
+        """Before anything is computed, and not by a graph."""
         generalist, probs, class_sets = _problem(0)
-        for change, says in (
-            ({"method": "newton"}, "newton"),
-            ({"top_n": 0}, "from 1 to 12"),
-            ({"top_n": 13}, "Received: 13"),
-            ({"class_sets": class_sets[1:]}, "3 specialists"),
-            ({"class_sets": [[0, 0, 1, 2], *class_sets[1:]]}, "each once"),
-            ({"class_sets": [[12, 0, 1, 2], *class_sets[1:]]}, "0 to 11"),
-            ({"class_sets": [[2, 0, 1], *class_sets[1:]]}, "3 classes and a"),
+        change = dict(change)
+        arguments = {
+            "generalist_probs": generalist,
+            "specialist_probs": [change.pop("first", probs[0]), *probs[1:]],
+            "class_sets": [
+                change.pop("first_set", class_sets[0]),
+                *class_sets[1:],
+            ],
+        }
+        with self.assertRaisesRegex(error, says) as raised:
+            specialists.combine(**{**arguments, **change})
+        self.assertNotIn("in user code", str(raised.exception))
+
+    def test_objective_refuses(self):
+        generalist, probs, class_sets = _problem(0)
+        active = _all(generalist, probs)
+        for q, says in (
+            (np.full([5, 11], 1 / 11), r"`probs` is of shape \[5, 12\]"),
+            (np.full([1, 12], 1 / 12), r"`probs` is of shape \[5, 12\]"),
+            (np.zeros([5, 12]), "Rows of `probs` are distributions"),
         ):
-            arguments = {
-                "generalist_probs": generalist,
-                "specialist_probs": probs,
-                "class_sets": class_sets,
-            }
             with self.assertRaisesRegex(ValueError, says):
-                specialists.combine(**{**arguments, **change})
+                specialists.objective(q, generalist, probs, class_sets, active)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,14 @@ class MeasuresTest(tf.test.TestCase):
         )
         with self.assertRaisesRegex(ValueError, r"\[1\]"):
             specialists.conditional_accuracy([0], [[1, 2]], [[1]])
+        with self.assertRaisesRegex(ValueError, "2 labels"):
+            specialists.conditional_accuracy([0, 1], [[1, 2]], [[1]])
+        for measure in (
+            lambda sets: specialists.conditional_accuracy([0], [[1, 2]], sets),
+            lambda sets: specialists.coverage([0], [[1, 2]], [[1, 2]], sets),
+        ):
+            with self.assertRaisesRegex(ValueError, "some of 0 to 1"):
+                measure([[2]])
 
 
 if __name__ == "__main__":

@@ -122,15 +122,37 @@ class CombinedModelTest(tf.test.TestCase):
         self.assertGreater(np.mean(says == learnt), 0.7)
 
     def test_refused(self):
+        """When it is made, and not when it is called first."""
         _, generalist, nets = _system()
-        for sets, says in (
-            (_SETS[:1], "2 specialists and 1 sets"),
-            ([[0, 3, 5], [4, 1, 2]], "Specialist 0 has 3 classes"),
+        probabilities = keras.Sequential([nets[0], keras.layers.Softmax()])
+        for arguments, error, says in (
+            ((nets, _SETS[:1]), ValueError, "2 specialists and 1 sets"),
+            (
+                (nets, [[0, 3, 5], [4, 1, 2]]),
+                ValueError,
+                "Specialist 0 has 3 classes",
+            ),
+            ((nets, [[0, 6], [4, 1, 2]]), ValueError, "some of 0 to 5"),
+            ((nets, [[0, 0], [4, 1, 2]]), ValueError, "each once"),
+            ((nets, [[0, 1.0], [4, 1, 2]]), TypeError, "Received: 1.0"),
+            (
+                ([probabilities, nets[1]], _SETS),
+                ValueError,
+                "The specialist 0 ends in softmax.*Drop it;",
+            ),
         ):
-            with self.assertRaisesRegex(ValueError, says):
-                specialists.combined_model(generalist, nets, sets, _SHIFTS)
-        with self.assertRaisesRegex(ValueError, "2 sets of classes and 1"):
-            specialists.combined_model(generalist, nets, _SETS, [0.0])
+            with self.assertRaisesRegex(error, says):
+                specialists.combined_model(generalist, *arguments, _SHIFTS)
+        for shifts, top_n, error, says in (
+            ([0.0], 1, ValueError, "2 sets of classes and 1"),
+            ([0.0, np.nan], 1, ValueError, "finite. Received: .0.0, nan"),
+            (_SHIFTS, 7, ValueError, "from 1 to 6. Received: 7"),
+            (_SHIFTS, 1.5, TypeError, "Received: 1.5"),
+        ):
+            with self.assertRaisesRegex(error, says):
+                specialists.combined_model(
+                    generalist, nets, _SETS, shifts, top_n=top_n
+                )
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import json
 import pathlib
 import re
 
+from kd_keras import json_files
 from kd_keras import locks
-from kd_keras import runs
 
 _CONFIG = "config.json"
 _UNIT = re.compile(r"seed-(\d+)-(.+)\.json")
@@ -50,7 +50,7 @@ class Units:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locks.hold(self.folder):
-            runs.write_json(self.folder / _CONFIG, self._config)
+            json_files.write(self.folder / _CONFIG, self._config)
             yield self
 
     def result(self, arm, seed):
@@ -60,7 +60,7 @@ class Units:
 
     def finish(self, arm, seed, result):
         """Writes what came of a unit."""
-        runs.write_json(self._path(arm, seed), result)
+        json_files.write(self._path(arm, seed), result)
 
     def results(self):
         """All that is done, as `read` gives it."""

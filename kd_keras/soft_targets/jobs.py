@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from kd_keras import json_files
 from kd_keras import ops
 from kd_keras import runs
 from kd_keras import version
@@ -304,11 +305,11 @@ class Job:
             canaries=manifest_lib.File(**self._noted["file"]),
             canary_views=tuple(map(tuple, self._noted["views"])),
         )
-        runs.write_json(
+        json_files.write(
             run.path / manifest_lib.FILE, manifest_lib.to_json(manifest)
         )
         if self._settings is not None:
-            runs.write_json(run.path / "config.json", self._settings)
+            json_files.write(run.path / "config.json", self._settings)
         run.publish()
 
     def _described_views(self):

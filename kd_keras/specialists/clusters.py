@@ -6,6 +6,9 @@ generalist's predictions are clustered by K-means. No label takes part.
 
 import numpy as np
 
+from kd_keras.specialists.checks import check_class_sets
+from kd_keras.specialists.checks import check_whole
+
 COVARIANCE = "covariance"
 CORRELATION = "correlation"
 
@@ -21,8 +24,8 @@ def prediction_covariance(probs):
         float64 array, shape `[num_classes, num_classes]`.
 
     Raises:
-        ValueError: If there are fewer than two examples, or the shape is
-            another one.
+        ValueError: If there are fewer than two examples, the shape is
+            another one, or something is not a number.
 
     Example:
 
@@ -35,6 +38,13 @@ def prediction_covariance(probs):
         raise ValueError(
             "`probs` is of shape [num_examples, num_classes], with at least 2 "
             f"examples. Received: {list(probs.shape)}."
+        )
+    is_number = np.isfinite(probs).all(axis=1)
+    if not is_number.all():
+        raise ValueError(
+            "`probs` are probabilities, which are finite. Received: "
+            f"{int((~is_number).sum())} rows that are not, the first is row "
+            f"{int(is_number.argmin())}."
         )
     return np.cov(probs, rowvar=False)
 
@@ -61,15 +71,18 @@ def cluster_classes(
         num_sets: int, from 1 to the number of classes.
         set_size: int, from 1 to the number of classes. Defaults to None.
         columns: `"covariance"`, as the paper has it, or `"correlation"`.
-            Defaults to the first.
-        seed: int, of the first centres. Defaults to 0.
+            Defaults to the first; `scripts/train_specialists.py` takes the
+            second.
+        seed: int, not negative, of the first centres. Defaults to 0.
 
     Returns:
         List of sorted lists of int, by their first class. Fewer than
         `num_sets` if two are equal.
 
     Raises:
-        ValueError: If a number is out of range, or there are no such columns.
+        TypeError: If a number is no int.
+        ValueError: If a number is out of range, there are no such columns, or
+            `probs` are none.
 
     Example:
 
@@ -94,12 +107,10 @@ def cluster_classes(
         matrix = matrix / np.outer(deviations, deviations)
         np.fill_diagonal(matrix, 1.0)
     num_classes = len(matrix)
-    for name, value in (("num_sets", num_sets), ("set_size", set_size)):
-        if value is not None and not 1 <= value <= num_classes:
-            raise ValueError(
-                f"`{name}` is a number from 1 to {num_classes}, the number of "
-                f"classes. Received: {value}."
-            )
+    check_whole("num_sets", num_sets, 1, num_classes)
+    if set_size is not None:
+        check_whole("set_size", set_size, 1, num_classes)
+    check_whole("seed", seed, 0)
     means = cluster.KMeans(num_sets, n_init=10, random_state=seed).fit(matrix)
     if set_size is None:
         sets = [
@@ -128,11 +139,18 @@ def random_classes(class_sets, num_classes, seed):
     Returns:
         List of sorted lists of int, in the order of `class_sets`.
 
+    Raises:
+        TypeError: If classes or numbers are no ints.
+        ValueError: If there are no such classes, or a number is out of range.
+
     Example:
 
     >>> random_classes([[0, 1], [1, 2]], 6, seed=0)
     [[2, 3], [2, 5]]
     """
+    check_whole("num_classes", num_classes, 1)
+    check_whole("seed", seed, 0)
+    class_sets = check_class_sets(class_sets, num_classes)
     places = np.random.default_rng(seed).permutation(num_classes)
     return [
         sorted(int(places[one]) for one in classes) for classes in class_sets

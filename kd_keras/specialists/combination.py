@@ -1,29 +1,31 @@
-"""What a generalist and its specialists say together: equation 5.
+"""What a generalist and its specialists say together.
 
-Hinton et al. (2015), section 5.4. A specialist `m` gives a distribution over
-its classes `S_m` and one dustbin class that stands for all the others. Of an
-image, the combined distribution `q` minimises
-
-    KL(p_g || q) + sum(KL(p_m || q_m) for m in active)
-
-where `q_m` is `q` with the classes outside of `S_m` summed to one. This is
-convex in `q`. Its gradient with respect to the logits of `q` is, for class `j`,
-the sum over all models of `q[j] - t[j]`, where `t` is `p_g`, or of a specialist
-`p_m` inside of `S_m` and its dustbin mass outside, dealt out as `q` deals it.
+Hinton et al. (2015), section 5.4: which specialists are asked of an image, and
+the distribution that fits best what these and the generalist say; see
+`equation_5`.
 """
+
+import warnings
 
 import numpy as np
 import tensorflow as tf
 
 from kd_keras import ops
+from kd_keras.specialists import equation_5
+from kd_keras.specialists.checks import check_class_sets
+from kd_keras.specialists.checks import check_whole
+from kd_keras.specialists.checks import membership
 
 FIXED_POINT = "fixed_point"
 GRADIENT_DESCENT = "gradient_descent"
+_METHODS = {
+    FIXED_POINT: equation_5.fixed_point,
+    GRADIENT_DESCENT: equation_5.gradient_descent,
+}
 
-# Below it a probability has no logarithm that float32 could hold.
-SMALLEST = 1e-37
-# Ends when what the models together say differs from `q` by no more than this.
-_TOLERANCES = {tf.float32: 1e-6, tf.float64: 1e-10}
+# How far the probabilities of an example may sum from 1: what half precision
+# rounds them to.
+_SUM_TOLERANCE = 1e-2
 
 
 def active_specialists(generalist_probs, class_sets, top_n=1):
@@ -41,7 +43,8 @@ def active_specialists(generalist_probs, class_sets, top_n=1):
         Bool tensor, shape `[batch, num_specialists]`.
 
     Raises:
-        ValueError: If there are no such classes, or no so many.
+        TypeError: If classes are no ints.
+        ValueError: If there are no such classes, or not so many.
 
     Example:
 
@@ -50,14 +53,12 @@ def active_specialists(generalist_probs, class_sets, top_n=1):
     array([[ True, False],
            [False,  True]])
     """
-    generalist_probs = ops.as_log_space(generalist_probs)
+    generalist_probs = _distributions("generalist_probs", generalist_probs)
     num_classes = generalist_probs.shape[-1]
-    if not 1 <= top_n <= num_classes:
-        raise ValueError(
-            f"`top_n` is a number of classes, from 1 to {num_classes}. "
-            f"Received: {top_n}."
-        )
-    member = _membership(class_sets, num_classes, tf.float32)
+    check_whole("top_n", top_n, 1, num_classes)
+    member = tf.constant(
+        membership(check_class_sets(class_sets, num_classes), num_classes)
+    )
     classes = tf.math.top_k(generalist_probs, top_n).indices
     # Of each specialist: how many of the most probable classes are its own.
     own = tf.reduce_sum(tf.gather(member, classes, axis=1), axis=-1)
@@ -72,15 +73,15 @@ def combine(
     top_n=1,
     active=None,
     method=FIXED_POINT,
-    max_steps=100_000,
+    max_steps=10_000,
 ):
     """The distribution that minimises equation 5, for each example of a batch.
 
     Two ways lead to the same minimum. Gradient descent in the logits is the
-    paper's; it has momentum here. The fixed point replaces `q` by the mean of
-    what the models say, in which the dustbin mass of a specialist is dealt out
-    as `q` deals it: a step that lowers the objective, too, and needs far fewer
-    of them.
+    paper's; it has momentum here, and is slow where models are sure of
+    themselves. The fixed point replaces `q` by the mean of what the models say,
+    in which the dustbin mass of a specialist is dealt out as `q` deals it, and
+    is accelerated: it needs far fewer steps. Both compute in float64.
 
     Args:
         generalist_probs: Float tensor, shape `[batch, num_classes]`.
@@ -88,23 +89,26 @@ def combine(
             len(class_sets[m]) + 1]`: the probabilities of the classes of each
             specialist in the order of `class_sets`, then of its dustbin, with
             oversampling corrected for (see `dustbin_shift`). Of one that knows
-            all classes there may be no dustbin.
+            all classes, those alone: it has no dustbin.
         class_sets: List of lists of int, the classes of each specialist.
         top_n: As of `active_specialists`. Defaults to 1.
         active: Bool tensor, shape `[batch, num_specialists]`, of the ones to
             ask instead. Defaults to None.
         method: `"fixed_point"` or `"gradient_descent"`. Defaults to the first.
-        max_steps: Positive int, after which it ends even if it still moves.
-            Defaults to 100,000.
+        max_steps: int, not negative, after which it ends even if it still
+            moves, with a warning in eager execution. Defaults to 10,000.
 
     Returns:
-        Tensor of probabilities, shape `[batch, num_classes]`, float32 (float64
-        if the generalist's are), to 2e-5 (1e-9). Where no specialist is
-        active, exactly `generalist_probs`. Where a model that is asked says
-        what is not a number, NaN.
+        Tensor of probabilities, shape `[batch, num_classes]`, to 1e-8, or as
+        float32 holds it: float64 if the generalist's are, otherwise float32.
+        Where no specialist is active, exactly `generalist_probs`. Where a
+        model that is asked says what is not a number, NaN.
 
     Raises:
-        ValueError: If shapes or classes do not fit, or there is no such method.
+        TypeError: If classes or numbers are no ints, or `active` is not bool.
+        ValueError: If shapes or classes do not fit, there is no such method,
+            or rows are no distributions, as far as they are known: in eager
+            execution.
 
     Example:
 
@@ -113,24 +117,24 @@ def combine(
     >>> combine(generalist, [specialist], [[0, 1]]).numpy()
     array([[0.35, 0.5 , 0.15]], dtype=float32)
     """
-    if method not in (FIXED_POINT, GRADIENT_DESCENT):
+    if method not in _METHODS:
         raise ValueError(
             f"`method` is {FIXED_POINT!r} or {GRADIENT_DESCENT!r}. Received: "
             f"{method!r}."
         )
-    solve = _fixed_point if method == FIXED_POINT else _descend
-
-    @tf.function
-    def solved():
-        problem = _Problem(
-            generalist_probs, specialist_probs, class_sets, top_n, active
-        )
-        probs = solve(problem, max_steps)
-        # What is not a number shows, even if not a step was taken.
-        probs += 0.0 * problem.mean_of_models(probs)
-        return tf.where(problem.is_alone, problem.generalist_probs, probs)
-
-    return solved()
+    check_whole("max_steps", max_steps, 0)
+    generalist_probs = ops.as_log_space(generalist_probs)
+    if active is None:
+        active = active_specialists(generalist_probs, class_sets, top_n)
+    problem = _problem(generalist_probs, specialist_probs, class_sets, active)
+    probs = _minimum(problem, method, tf.constant(max_steps))
+    if tf.executing_eagerly():
+        _warn_if_moving(problem.change(probs).numpy(), method, max_steps)
+    return tf.where(
+        problem.num_models == 1.0,
+        generalist_probs,
+        tf.cast(probs, generalist_probs.dtype),
+    )
 
 
 def objective(probs, generalist_probs, specialist_probs, class_sets, active):
@@ -144,184 +148,109 @@ def objective(probs, generalist_probs, specialist_probs, class_sets, active):
         active: Bool tensor, shape `[batch, num_specialists]`.
 
     Returns:
-        Float tensor, shape `[batch]`.
+        float64 tensor, shape `[batch]`.
+
+    Raises:
+        TypeError: As of `combine`.
+        ValueError: The same.
     """
-    problem = _Problem(
-        generalist_probs, specialist_probs, class_sets, 1, active
-    )
-    return problem.objective(tf.cast(probs, problem.dtype))
+    problem = _problem(generalist_probs, specialist_probs, class_sets, active)
+    probs = _distributions("probs", probs)
+    _check_shape("probs", probs, problem.start.shape)
+    return problem.objective(probs)
 
 
-class _Problem:
-    """Equation 5 of a batch, as a few matrices.
-
-    What the models say of single classes does not depend on `q` and is summed
-    once; what is left of each specialist is its dustbin.
-    """
-
-    def __init__(
-        self, generalist_probs, specialist_probs, class_sets, top_n, active
-    ):
-        self.generalist_probs = ops.as_log_space(generalist_probs)
-        self.dtype = self.generalist_probs.dtype
-        num_classes = self.generalist_probs.shape[-1]
-        # What is 0 would stay 0, whatever the specialists say.
-        self.start = tf.maximum(self.generalist_probs, SMALLEST)
-        if len(specialist_probs) != len(class_sets):
-            raise ValueError(
-                f"Received the classes of {len(class_sets)} specialists and "
-                f"the probabilities of {len(specialist_probs)}."
-            )
-        self.outside = 1.0 - _membership(class_sets, num_classes, self.dtype)
-        if active is None:
-            active = active_specialists(
-                self.generalist_probs, class_sets, top_n
-            )
-        active = tf.cast(active, self.dtype)
-        self.is_alone = tf.reduce_sum(active, axis=1, keepdims=True) == 0
-        self.num_models = 1.0 + tf.reduce_sum(active, axis=1, keepdims=True)
-        self.active = active
-        self.said, dustbins = self.generalist_probs, []
-        # What of the objective does not depend on `q`.
-        self.constant = _negative_entropy(self.generalist_probs)
-        for number, (probs, classes) in enumerate(
-            zip(specialist_probs, class_sets, strict=True)
-        ):
-            probs = tf.cast(probs, self.dtype)
-            inside, dustbin = _parted(number, probs, classes, num_classes)
-            weight = active[:, number : number + 1]
-            spread = tf.one_hot(classes, num_classes, dtype=self.dtype)
-            # Whoever is not asked may say what is not a number.
-            self.said += tf.math.multiply_no_nan(inside @ spread, weight)
-            dustbins.append(tf.math.multiply_no_nan(dustbin, weight))
-            self.constant += tf.math.multiply_no_nan(
-                _negative_entropy(inside) + _negative_entropy(dustbin),
-                weight[:, 0],
-            )
-        self.dustbins = tf.concat(dustbins, axis=1) if dustbins else active
-
-    def targets(self, probs):
-        """What all active models together say of each class, given `q`."""
-        # Per unit of what `q` has there.
-        rates = tf.math.divide_no_nan(self.dustbins, self.outside_mass(probs))
-        return self.said + probs * (rates @ self.outside)
-
-    def mean_of_models(self, probs):
-        """The next `q` of the fixed point; `q` itself at the minimum."""
-        return self.targets(probs) / self.num_models
-
-    def descended(self, logits):
-        """The logits of `q` after a step of gradient descent.
-
-        The gradient is `num_models * q - targets`. The objective curves
-        nowhere by more than half the number of models, so that a step of this
-        length never raises it.
-        """
-        probs = tf.nn.softmax(logits)
-        return logits - 2.0 * (probs - self.mean_of_models(probs))
-
-    def moves(self, probs):
-        """Whether some example is not at its minimum yet."""
-        change = tf.abs(probs - self.mean_of_models(probs))
-        # Of an example that is not a number nothing more will come; the
-        # others go on.
-        return tf.reduce_any(change > _TOLERANCES[self.dtype])
-
-    def outside_mass(self, probs):
-        """What `q` has outside of the classes of each specialist."""
-        return tf.matmul(probs, self.outside, transpose_b=True)
-
-    def objective(self, probs):
-        """Equation 5."""
-        return (
-            self.constant
-            - _dot_log(self.said, probs)
-            - _dot_log(self.dustbins, self.outside_mass(probs))
-        )
+@tf.function(reduce_retracing=True)
+def _minimum(problem, method, max_steps):
+    probs = _METHODS[method](problem, max_steps)
+    # What is not a number shows, even if not a step was taken.
+    return probs + 0.0 * problem.mean_of_models(probs)
 
 
-def _fixed_point(problem, max_steps):
-    (probs,) = tf.while_loop(
-        problem.moves,
-        lambda probs: (problem.mean_of_models(probs),),
-        (problem.start,),
-        maximum_iterations=max_steps,
-    )
-    return probs
-
-
-def _descend(problem, max_steps):
-    """Gradient descent with Nesterov's momentum.
-
-    Classes of small probability are so flat a direction that plain descent
-    would take some 1 / probability steps. Where momentum would raise the
-    objective of an example it is dropped: a plain step never does.
-    """
-
-    def step(logits, before, age, value):
-        momentum = age / (age + 3.0)
-        ahead = problem.descended(logits + momentum * (logits - before))
-        at = problem.objective(tf.nn.softmax(ahead))
-        too_far = (at > value)[:, None]
-        plain = problem.descended(logits)
-        moved = tf.where(too_far, plain, ahead)
-        return (
-            moved,
-            logits,
-            tf.where(too_far, tf.zeros_like(age), age + 1.0),
-            problem.objective(tf.nn.softmax(moved)),
-        )
-
-    logits = tf.math.log(problem.start)
-    logits, *_ = tf.while_loop(
-        lambda logits, *_: problem.moves(tf.nn.softmax(logits)),
-        step,
-        (
-            logits,
-            logits,
-            tf.zeros_like(logits[:, :1]),
-            problem.objective(problem.start),
-        ),
-        maximum_iterations=max_steps,
-    )
-    return tf.nn.softmax(logits)
-
-
-def _membership(class_sets, num_classes, dtype):
-    """1 where a class is one of a specialist's, `[specialists, classes]`."""
-    member = np.zeros((len(class_sets), num_classes))
-    for number, classes in enumerate(class_sets):
-        classes = list(classes)
-        if (
-            not classes
-            or len(set(classes)) != len(classes)
-            or not all(0 <= one < num_classes for one in classes)
-        ):
-            raise ValueError(
-                f"The classes of specialist {number} are to be some of 0 to "
-                f"{num_classes - 1}, each once. Received: {classes}."
-            )
-        member[number, classes] = 1.0
-    return tf.constant(member, dtype)
-
-
-def _parted(number, probs, classes, num_classes):
-    """Probabilities of a specialist's classes, and of its dustbin."""
-    known = len(classes)
-    if probs.shape[-1] == known == num_classes:
-        return probs, tf.zeros_like(probs[:, :1])
-    if probs.shape[-1] != known + 1:
+def _problem(generalist_probs, specialist_probs, class_sets, active):
+    """Equation 5 of what was checked."""
+    generalist_probs = _distributions("generalist_probs", generalist_probs)
+    num_classes = generalist_probs.shape[-1]
+    class_sets = check_class_sets(class_sets, num_classes)
+    if len(specialist_probs) != len(class_sets):
         raise ValueError(
-            f"Specialist {number} has {known} classes and a dustbin. Received "
-            f"probabilities of {probs.shape[-1]} classes."
+            f"Received the classes of {len(class_sets)} specialists and the "
+            f"probabilities of {len(specialist_probs)}."
         )
-    return probs[:, :known], probs[:, known:]
+    active = tf.convert_to_tensor(active)
+    if active.dtype != tf.bool:
+        raise TypeError(
+            "`active` is a bool tensor, shape [batch, num_specialists]. "
+            f"Received: {active.dtype.name}."
+        )
+    _check_shape("active", active, [generalist_probs.shape[0], len(class_sets)])
+    parts = []
+    for number, (probs, classes) in enumerate(
+        zip(specialist_probs, class_sets, strict=True)
+    ):
+        name = f"specialist_probs[{number}]"
+        probs = _distributions(name, probs)
+        # Nothing can be in the dustbin of one that knows all classes.
+        known = len(classes)
+        _check_shape(
+            name,
+            probs,
+            [generalist_probs.shape[0], known + (known < num_classes)],
+        )
+        inside, dustbin = probs[:, :known], probs[:, known:]
+        if known == num_classes:
+            dustbin = tf.zeros_like(probs[:, :1])
+        spread = tf.one_hot(classes, num_classes, dtype=tf.float64)
+        parts.append((inside @ spread, dustbin))
+    return equation_5.make_problem(
+        generalist_probs,
+        parts,
+        membership(class_sets, num_classes),
+        tf.cast(active, tf.float64),
+    )
 
 
-def _negative_entropy(probs):
-    return tf.reduce_sum(tf.math.xlogy(probs, probs), axis=-1)
+def _distributions(name, probs):
+    """Probabilities in float64, whose rows sum to 1."""
+    probs = tf.cast(tf.convert_to_tensor(probs), tf.float64)
+    if probs.shape.rank != 2 or probs.shape[-1] is None:
+        raise ValueError(
+            f"`{name}` has a row for each example, and its number of classes "
+            f"is known. Received a tensor of shape {probs.shape}."
+        )
+    if tf.executing_eagerly():
+        _check_rows(name, probs.numpy())
+    return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)
 
 
-def _dot_log(weights, probs):
-    logs = tf.math.xlogy(weights, tf.maximum(probs, SMALLEST))
-    return tf.reduce_sum(logs, axis=-1)
+def _warn_if_moving(change, method, max_steps):
+    is_moving = change > equation_5.TOLERANCE
+    if is_moving.any():
+        warnings.warn(
+            f"{is_moving.sum()} of {len(change)} examples are not at the "
+            f"minimum of equation 5 after {max_steps} steps of {method}: a "
+            f"probability still changes by {np.nanmax(change):.1e} in a step. "
+            "Give a larger `max_steps`, or leave them as they are.",
+            stacklevel=3,
+        )
+
+
+def _check_rows(name, probs):
+    sums = probs.sum(axis=-1)
+    is_bad = (probs < 0).any(axis=-1) | ~(np.abs(sums - 1) <= _SUM_TOLERANCE)
+    # What is not a number is answered so.
+    is_bad &= ~np.isnan(probs).any(axis=-1)
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        raise ValueError(
+            f"Rows of `{name}` are distributions: not negative, of sum 1; of "
+            f"logits take the softmax. Received, in row {row}: "
+            f"{np.array2string(probs[row], threshold=8, edgeitems=3)}."
+        )
+
+
+def _check_shape(name, tensor, shape):
+    if not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"`{name}` is of shape {list(shape)}. Received: {tensor.shape}."
+        )

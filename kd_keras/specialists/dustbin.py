@@ -7,6 +7,7 @@ the dustbin until its logit is corrected.
 """
 
 import math
+import numbers
 
 BAYES = "bayes"
 PAPER = "paper"
@@ -39,6 +40,7 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
         float, nats.
 
     Raises:
+        TypeError: If a share is no number.
         ValueError: If a share is out of range, or there is no such rule.
 
     Example:
@@ -51,6 +53,8 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
         ("special_share", special_share),
         ("sampled_share", sampled_share),
     ):
+        if isinstance(share, bool) or not isinstance(share, numbers.Real):
+            raise TypeError(f"`{name}` is a number. Received: {share!r}.")
         if not 0 < share < 1:
             raise ValueError(
                 f"`{name}` is a share between 0 and 1. Received: {share}."

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from kd_keras.specialists.checks import check_class_sets
+
 
 @dataclasses.dataclass(frozen=True)
 class Coverage:
@@ -45,7 +47,9 @@ def coverage(labels, generalist_logits, combined_logits, class_sets):
         List of `Coverage`, by the number of specialists, those that occur.
 
     Raises:
-        ValueError: If the arrays do not fit each other.
+        TypeError: If classes are no ints.
+        ValueError: If the arrays do not fit each other, or there are no such
+            classes.
 
     Example:
 
@@ -58,8 +62,8 @@ def coverage(labels, generalist_logits, combined_logits, class_sets):
     """
     labels, before, after = _right(labels, generalist_logits, combined_logits)
     counts = np.zeros(np.shape(generalist_logits)[1], int)
-    for classes in class_sets:
-        counts[list(classes)] += 1
+    for classes in check_class_sets(class_sets, len(counts)):
+        counts[classes] += 1
     covering = counts[labels]
     return [
         Coverage(
@@ -89,7 +93,9 @@ def conditional_accuracy(labels, logits, class_sets):
         float.
 
     Raises:
-        ValueError: If no example is of such a class.
+        TypeError: If classes are no ints.
+        ValueError: If no example is of such a class, the arrays do not fit
+            each other, or there are no such classes.
 
     Example:
 
@@ -97,7 +103,8 @@ def conditional_accuracy(labels, logits, class_sets):
     >>> conditional_accuracy([0, 1, 2], logits, [[0, 1]])
     0.5
     """
-    labels = np.asarray(labels)
+    labels, logits = _checked(labels, logits)
+    class_sets = check_class_sets(class_sets, logits.shape[1])
     special = np.unique([one for classes in class_sets for one in classes])
     is_special = np.isin(labels, special)
     if not is_special.any():
@@ -105,11 +112,17 @@ def conditional_accuracy(labels, logits, class_sets):
             "No example is of a specialist's class. Received the classes "
             f"{special.tolist()}."
         )
-    chosen = special[np.asarray(logits)[is_special][:, special].argmax(axis=1)]
+    chosen = special[logits[is_special][:, special].argmax(axis=1)]
     return float((chosen == labels[is_special]).mean())
 
 
 def _right(labels, *each):
+    labels, *each = _checked(labels, *each)
+    return labels, *(logits.argmax(axis=1) == labels for logits in each)
+
+
+def _checked(labels, *each):
+    """The arrays; raises if they do not fit each other."""
     labels = np.asarray(labels)
     each = [np.asarray(logits) for logits in each]
     for logits in each:
@@ -119,4 +132,4 @@ def _right(labels, *each):
                 f"for all. Received: {[list(one.shape) for one in each]} for "
                 f"{len(labels)} labels."
             )
-    return labels, *(logits.argmax(axis=1) == labels for logits in each)
+    return labels, *each

@@ -1,11 +1,17 @@
 """A generalist and its specialists as one model."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kd_keras import model_checks
 from kd_keras import ops
 from kd_keras.specialists import combination
+from kd_keras.specialists import equation_5
+from kd_keras.specialists.checks import check_class_sets
+from kd_keras.specialists.checks import check_whole
 
 
 @keras.saving.register_keras_serializable("kd_keras")
@@ -39,7 +45,9 @@ class CombineSpecialists(keras.layers.Layer):
         combined probabilities, which is one of their logits at T = 1.
 
     Raises:
-        ValueError: If there is not a shift for each set of classes.
+        TypeError: If classes or `top_n` are no ints.
+        ValueError: If there is not a finite shift for each set of classes, or,
+            when it is built, there are no such classes, or not `top_n`.
     """
 
     def __init__(
@@ -52,8 +60,10 @@ class CombineSpecialists(keras.layers.Layer):
     ):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.class_sets = [[int(one) for one in s] for s in class_sets]
+        # How many classes there are is known when it is built.
+        self.class_sets = check_class_sets(class_sets, math.inf)
         self.dustbin_shifts = [float(shift) for shift in dustbin_shifts]
+        check_whole("top_n", top_n, 1)
         self.top_n = int(top_n)
         self.full_softmax = bool(full_softmax)
         if len(self.class_sets) != len(self.dustbin_shifts):
@@ -62,6 +72,18 @@ class CombineSpecialists(keras.layers.Layer):
                 f"Received: {len(self.class_sets)} sets of classes and "
                 f"{len(self.dustbin_shifts)} shifts."
             )
+        if not all(map(math.isfinite, self.dustbin_shifts)):
+            raise ValueError(
+                "`dustbin_shifts` are added to logits, and finite. Received: "
+                f"{self.dustbin_shifts}."
+            )
+
+    def build(self, input_shape):
+        """Checks classes and `top_n`; there are no weights."""
+        num_classes = input_shape[0][-1]
+        check_class_sets(self.class_sets, num_classes)
+        check_whole("top_n", self.top_n, 1, num_classes)
+        super().build(input_shape)
 
     def call(self, inputs):
         """Combines; see the class."""
@@ -84,7 +106,7 @@ class CombineSpecialists(keras.layers.Layer):
                 generalist_probs, self.class_sets, self.top_n
             ),
         )
-        return tf.math.log(tf.maximum(probs, combination.SMALLEST))
+        return tf.math.log(tf.maximum(probs, equation_5.SMALLEST))
 
     def _shift(self, number, num_logits):
         """What is added to the logits of a specialist."""
@@ -141,9 +163,10 @@ def combined_model(
         specialists on all inputs.
 
     Raises:
-        ValueError: If there are not as many specialists as sets of classes,
-            or one does not give as many logits as it has classes and a
-            dustbin.
+        TypeError: As of `CombineSpecialists`.
+        ValueError: The same; if there are not as many specialists as sets of
+            classes; or a model ends in a softmax, or does not give as many
+            logits as it has classes and a dustbin.
 
     Example:
 
@@ -155,14 +178,17 @@ def combined_model(
     >>> model(np.zeros([2, 4])).shape
     TensorShape([2, 5])
     """
+    class_sets = check_class_sets(class_sets, generalist.output_shape[-1])
     if len(specialists) != len(class_sets):
         raise ValueError(
             f"Received {len(specialists)} specialists and {len(class_sets)} "
             "sets of classes."
         )
+    model_checks.check_gives_logits(generalist, "generalist")
     for number, (one, classes) in enumerate(
         zip(specialists, class_sets, strict=True)
     ):
+        model_checks.check_gives_logits(one, f"specialist {number}")
         gives = one.output_shape[-1]
         if full_softmax and gives != generalist.output_shape[-1]:
             raise ValueError(

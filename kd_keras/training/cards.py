@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from kd_keras import comparison
-from kd_keras import runs
+from kd_keras import json_files
 from kd_keras import saved_teachers
 from kd_keras.soft_targets import fingerprints
 from kd_keras.soft_targets import manifest
@@ -77,7 +77,7 @@ def write_record(
         "settings": settings,
         "versions": provenance.versions(),
     }
-    runs.write_json(model_file.with_suffix(".json"), record)
+    json_files.write(model_file.with_suffix(".json"), record)
 
 
 def new_record(model, source, image_size):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kd_keras import distribution
+from kd_keras import json_files
 from kd_keras import runs
 from kd_keras.training import arms as arms_lib
 from kd_keras.training import cards
@@ -126,7 +127,7 @@ def _write_results(config, data, run, trainer, rows):
     shutil.copy(model_file, run.path / "student.keras")
     _write_record(config, data, run, trainer, rows)
     outputs.write_predictions(run.path, data.test, logits)
-    runs.write_json(run.path / "sizes.json", sizes)
+    json_files.write(run.path / "sizes.json", sizes)
     return sizes
 
 

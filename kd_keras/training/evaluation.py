@@ -9,6 +9,7 @@ import numpy as np
 from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import diagnostics
+from kd_keras import json_files
 from kd_keras import runs
 from kd_keras.training import cards
 from kd_keras.training import classifiers
@@ -147,7 +148,7 @@ def run_evaluation(config, output_dir=None, overwrite=False):
     with run.begin():
         result = evaluate(config)
         text = describe(result)
-        runs.write_json(run.path / "evaluation.json", result)
+        json_files.write(run.path / "evaluation.json", result)
         (run.path / "report.md").write_text(text + "\n", "utf-8")
         run.publish()
     return result, text

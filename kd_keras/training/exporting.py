@@ -9,6 +9,7 @@ import keras
 from kd_keras import datasets
 from kd_keras import diagnostics
 from kd_keras import export
+from kd_keras import json_files
 from kd_keras import runs
 from kd_keras import saved_teachers
 from kd_keras.training import cards
@@ -166,7 +167,7 @@ def _write_all(config, student, record, source, folder):
     names = "".join(f"{name}\n" for name in source.class_names)
     (folder / _CLASS_NAMES).write_text(names, "utf-8")
     card = _card(config, student, record, source, examples, files)
-    runs.write_json(folder / cards.CARD, card)
+    json_files.write(folder / cards.CARD, card)
     (folder / "card.md").write_text(cards.describe(card), "utf-8")
     return card
 

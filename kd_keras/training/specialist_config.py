@@ -32,20 +32,26 @@ class SpecialistsConfig:
         generalist_dropout: Dropout rate of its hidden layers; None for 0.5 in
             our models, and what others have of their own.
         generalist_epochs: Passes over the training split.
-        num_sets: How many specialists.
+        num_sets: How many specialists; fewer if sets come out equal.
         set_size: Classes of each, the nearest to the centre of a cluster; 0
             for the clusters themselves, which share no class.
-        columns: `"correlation"` or `"covariance"`, as of
-            `specialists.cluster_classes`.
-        head_epochs: As of `SpecialistRecipe`.
-        epochs: The same.
+        columns: `"correlation"` or `"covariance"`, of what the columns are
+            clustered by `specialists.cluster_classes`. The paper's is the
+            second, the default of that function; with sets of one size it
+            gives all of them the same, hardly confused classes, so that the
+            first is the default here.
+        head_epochs: Passes of a specialist over its data in which nothing but
+            its last layer learns.
+        epochs: Passes after that in which all of it learns.
         learning_rate: Of Adam for the generalist.
-        head_learning_rate: As of `SpecialistRecipe`; it falls to 0.
-        specialist_learning_rate: The same, when all of it learns.
-        sampled_share: As of `SpecialistRecipe`.
-        full_softmax: The same.
-        temperature: The same.
-        soft_weight: The same.
+        head_learning_rate: Of Adam in `head_epochs`, at their start; it falls
+            to 0.
+        specialist_learning_rate: The same in `epochs`.
+        sampled_share: Share of its own classes in the data of a specialist.
+        full_softmax: Whether a specialist tells all classes: its own by labels,
+            the others by soft targets of the generalist.
+        temperature: Of these, with `full_softmax`.
+        soft_weight: Weight of these, in (0, 1), with `full_softmax`.
         dustbin_rule: `"bayes"` or `"paper"`, as of
             `specialists.dustbin_shift`.
         top_n: How many of the generalist's most probable classes choose the

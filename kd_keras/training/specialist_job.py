@@ -17,6 +17,7 @@ from kd_keras import progress
 from kd_keras import runs
 from kd_keras import saved_teachers
 from kd_keras import specialists
+from kd_keras.datasets import transfer
 from kd_keras.training import architectures
 from kd_keras.training import cards
 from kd_keras.training import classifiers
@@ -60,11 +61,14 @@ def run_specialists(config, output_dir, *, overwrite=False, finish=None):
 
     Returns:
         The content of `specialists.json`, with the lines of `metrics.jsonl` as
-        `rows`, a dict; None where other processes are at what is left.
+        `rows`, a dict; None where nothing is left for this process: others are
+        at the rest, or have written the output. If those die, start it again.
 
     Raises:
         Errors of `run_distillation`.
-        ValueError: If the generalist does not end in a Dense layer.
+        ValueError: If the generalist does not end in a Dense layer or has
+            weights that are not numbers, a class has no example to train on,
+            or there are fewer than two to cluster.
     """
     given = [config.generalist, config.generalist_model]
     files = provenance.contents(given)
@@ -73,6 +77,9 @@ def run_specialists(config, output_dir, *, overwrite=False, finish=None):
         **dataclasses.asdict(config),
         "content_of_files": files,
     }
+    if not overwrite and runs.is_published(output_dir, identity):
+        # Of several processes that were started the others have done all.
+        return None
     run = runs.Run(output_dir, identity, overwrite=overwrite, inputs=files)
     data = JobData(
         config, {"max_shift": config.max_shift} if config.max_shift else None
@@ -124,6 +131,33 @@ class _Job:
                 "`cluster_split` and `test_split` share examples. Received: "
                 f"{config.cluster_split!r} and {config.test_split!r}. Choose "
                 "splits that do not overlap."
+            )
+        self._check_classes()
+
+    def _check_classes(self):
+        """Raises unless each class can be learnt, and clustered."""
+        counts = np.bincount(
+            transfer.labels_of(self._data.train.dataset), minlength=1
+        )
+        names = self._data.train.class_names
+        absent = [
+            name
+            for number, name in enumerate(names)
+            if number >= len(counts) or not counts[number]
+        ]
+        if absent:
+            raise ValueError(
+                f"No training example is of class {', '.join(absent[:5])}"
+                f"{' ...' if absent[5:] else ''}, so that no specialist can "
+                f"learn it. Received: {self._config.train_split!r}. Give a "
+                "larger split."
+            )
+        if self._clustered.num_examples < 2:
+            raise ValueError(
+                "`cluster_split` has at least two examples, on which "
+                "predictions vary. Received: "
+                f"{self._config.cluster_split!r}, which has "
+                f"{self._clustered.num_examples}."
             )
 
     @property
@@ -205,6 +239,11 @@ class _Job:
             model = saved_teachers.load_teacher(config.generalist)
             specialist_nets.check_generalist(model)
             classifiers.check_fits(config.generalist, model, train)
+            if not all(np.isfinite(one).all() for one in model.get_weights()):
+                raise ValueError(
+                    f"{config.generalist} has weights that are not numbers, "
+                    "and says nothing of any image. Train it anew."
+                )
             return model
 
         def build():

@@ -3,7 +3,7 @@
 import dataclasses
 
 from kd_keras import comparison
-from kd_keras import runs
+from kd_keras import json_files
 from kd_keras import specialists
 from kd_keras.training import cards
 from kd_keras.training import classifiers
@@ -45,6 +45,8 @@ def write(run, config, data, models, class_sets, each):
     ]
     right = [test.labels == of.argmax(axis=1) for of in logits.values()]
     found = {
+        # Sets that turned out equal are one.
+        "num_sets_wanted": config.num_sets,
         "specialists": each,
         "coverage": [
             dataclasses.asdict(line)
@@ -54,7 +56,7 @@ def write(run, config, data, models, class_sets, each):
         ],
         "mcnemar_p": comparison.mcnemar(*right),
     }
-    runs.write_json(folder / "specialists.json", found)
+    json_files.write(folder / "specialists.json", found)
     outputs.write_lines(folder / "metrics.jsonl", rows)
     outputs.write_predictions(folder, test, logits)
     outputs.write_curves(

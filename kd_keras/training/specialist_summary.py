@@ -15,6 +15,13 @@ def summarise_specialists(found):
         specialists, and the classes of each specialist.
     """
     rows = found["rows"]
+    each, wanted = found["specialists"], found["num_sets_wanted"]
+    fewer = ""
+    if len(each) < wanted:
+        fewer = (
+            f" Of the {wanted} sets of classes that were asked for {len(each)} "
+            "differ, and each has one specialist."
+        )
     covered = sum(
         line["examples"] for line in found["coverage"] if line["specialists"]
     )
@@ -29,11 +36,11 @@ def summarise_specialists(found):
         + " That is of the draw of the test examples; another seed differs "
         f"besides. Among specialists' classes: of the {covered:,} examples "
         "whose class a specialist has, with the choice between such classes "
-        "alone.",
+        "alone." + fewer,
         "",
         coverage_table(found["coverage"]),
         "",
-        classes_table(found["specialists"]),
+        classes_table(each),
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,93 @@
+"""What specialists are told: numbers, and some of all classes, each once."""
+
+import numbers
+
+import numpy as np
+
+
+def check_whole(name, value, least, most=None):
+    """Raises unless an argument is an int in a range.
+
+    Args:
+        name: Its name, for the message.
+        value: Any object.
+        least: int.
+        most: int. Defaults to None: no limit.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is out of range.
+
+    Example:
+
+    >>> check_whole("top_n", 2, 1, 10)
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` is an int. Received: {value!r}.")
+    if value < least or (most is not None and value > most):
+        upto = "" if most is None else f" to {most}"
+        raise ValueError(
+            f"`{name}` is an int from {least}{upto}. Received: {value}."
+        )
+
+
+def check_class_sets(class_sets, num_classes):
+    """The classes of each specialist as lists of int.
+
+    Args:
+        class_sets: Iterable of iterables of ints.
+        num_classes: How many classes there are; infinity if that is not known.
+
+    Returns:
+        List of lists of int, as they came.
+
+    Raises:
+        TypeError: If they are not that, or classes are no ints.
+        ValueError: If a set is empty, names a class twice, or one that there
+            is not.
+
+    Example:
+
+    >>> check_class_sets([(0, 2), range(1, 2)], 3)
+    [[0, 2], [1]]
+    """
+    try:
+        sets = [list(classes) for classes in class_sets]
+    except TypeError:
+        raise TypeError(
+            "`class_sets` is a list with a list of classes for each "
+            f"specialist. Received: {class_sets!r}."
+        ) from None
+    for number, classes in enumerate(sets):
+        for one in classes:
+            if isinstance(one, bool) or not isinstance(one, numbers.Integral):
+                raise TypeError(
+                    f"The classes of specialist {number} are to be ints. "
+                    f"Received: {one!r} in {classes}."
+                )
+        if (
+            not classes
+            or len(set(classes)) != len(classes)
+            or not all(0 <= one < num_classes for one in classes)
+        ):
+            raise ValueError(
+                f"The classes of specialist {number} are to be some of 0 to "
+                f"{num_classes - 1}, each once. Received: {classes}."
+            )
+    return [[int(one) for one in classes] for classes in sets]
+
+
+def membership(class_sets, num_classes):
+    """1 where a class is one of a specialist's.
+
+    Args:
+        class_sets: List of lists of int, checked.
+        num_classes: int.
+
+    Returns:
+        float64 array, shape `[num_specialists, num_classes]`.
+    """
+    member = np.zeros((len(class_sets), num_classes))
+    for number, classes in enumerate(class_sets):
+        member[number, classes] = 1.0
+    return member
