@@ -121,6 +121,19 @@ class CombinedModelTest(tf.test.TestCase):
         )
         self.assertGreater(np.mean(says == learnt), 0.7)
 
+    def test_the_layer_by_itself(self):
+        logits = [np.zeros([2, 6]), np.zeros([2, 3])]
+        layer = specialists.CombineSpecialists([[0, 3]], [0.0])
+        # Of what the specialist says of 0 and 3, a third each, and of six.
+        self.assertAllClose(
+            np.exp(layer(logits)),
+            [[0.25] + [0.125] * 2 + [0.25] + [0.125] * 2] * 2,
+        )
+        for sets, top_n in (([[0, 6]], 1), ([[0, 3]], 7)):
+            layer = specialists.CombineSpecialists(sets, [0.0], top_n)
+            with self.assertRaisesRegex(ValueError, "0 to 5|1 to 6"):
+                layer(logits)
+
     def test_refused(self):
         """When it is made, and not when it is called first."""
         _, generalist, nets = _system()
