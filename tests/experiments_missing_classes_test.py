@@ -34,17 +34,19 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
         )
         for experiment, kept in ((omitted_class, 9), (two_classes, 2)):
             path = self.folder / experiment.__name__
+            arms = ["hard", "soft-20", *experiment.arms(settings)[3:]]
             with mock.patch.object(missing_classes, "QUICK", small):
                 found = experiments.run_experiment(
                     experiment,
                     settings,
                     path,
-                    arms=["hard", "soft-20"],
+                    arms=arms,
                     models_dir=self.folder / "models",
                 )
             # A class that was never seen and not told of is never predicted.
             (check,) = found.checks
             self.assertTrue(check.holds, check)
+            self.assertEqual("soft-masked-20" in arms, kept == 2)
             soft = json.loads((path / "seed-0-soft-20.json").read_text())
             self.assertLessEqual(
                 soft["best"]["errors"], soft["plain"]["errors"]
@@ -78,6 +80,39 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
         found = omitted_class.find(results, experiments.Settings())
         self.assertEqual(
             [c.holds for c in found.checks], [True, True, False, False, False]
+        )
+
+    def test_findings_of_two_classes(self):
+        def of(errors, shift):
+            return {"errors": errors, "unseen_errors": errors, "shift": shift}
+
+        def result(plain, matched, best):
+            return {
+                "test_examples": 10_000,
+                "unseen_examples": 7998,
+                "plain": of(plain, 0.0),
+                "matched": of(matched, -5.0),
+                "best": of(best, -6.0),
+            }
+
+        results = {}
+        for seed in range(3):
+            results["hard", seed] = result(8000, 7990, 7990)
+            results["soft-20", seed] = result(4000, 1490 + 10 * seed, 1400)
+            results["soft-hard-20", seed] = result(7000, 2000, 1900)
+            results["soft-masked-20", seed] = result(400, 300, 290)
+        found = two_classes.find(results, experiments.Settings())
+        self.assertEqual([c.holds for c in found.checks], [True] * 5)
+        self.assertIn("12.0 (", found.checks[-1].measured)
+        self.assertEqual(
+            [line.paper for line in found.headlines],
+            ["47.3", "-", "13.2", "-", "-"],
+        )
+        results["soft-20", 2]["matched"] = of(1530, -5.0)
+        results["soft-masked-20", 0]["matched"] = of(1490, -5.0)
+        found = two_classes.find(results, experiments.Settings())
+        self.assertEqual(
+            [c.holds for c in found.checks], [True, False, True, True, False]
         )
 
 

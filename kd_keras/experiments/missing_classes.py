@@ -44,23 +44,55 @@ QUICK = Plan(
 )
 
 
-def plan(settings):
-    """The `Plan` of settings."""
-    return QUICK if settings.quick else Plan()
-
-
-def arms(settings):
-    """Names of the arms, in the order in which they are run."""
-    del settings
-    return tuple(ARMS)
-
-
-def run(arm, seed, lab, kept, shifted):
-    """Trains a student on some classes, and shifts the logits of some.
+def train(arm, seed, lab, of, kept):
+    """Trains a student on some classes.
 
     Args:
         arm: One of `ARMS`.
         seed: int.
+        lab: `laboratory.Laboratory`.
+        of: `Plan`.
+        kept: Classes of the transfer set.
+
+    Returns:
+        `keras.Model`.
+    """
+    soft = dict(ARMS[arm])
+    if soft:
+        soft["store"] = digit_nets.targets_of(lab, of.teacher, seed)
+    return fit(arm, seed, lab, of, of.student, kept, **soft)
+
+
+def fit(arm, seed, lab, of, recipe, kept, **data):
+    """Trains a student on some classes, as `laboratory.Laboratory.fit` does.
+
+    Args:
+        arm: Name of the arm.
+        seed: int.
+        lab: `laboratory.Laboratory`.
+        of: `Plan`.
+        recipe: `laboratory.Recipe`.
+        kept: Classes of the transfer set.
+        **data: What else `fit` takes.
+
+    Returns:
+        `keras.Model`.
+    """
+    return lab.fit(
+        arm,
+        lambda: digit_nets.student(lab, of.student_units, seed),
+        recipe,
+        seed,
+        transform=lambda dataset: datasets.keep_classes(dataset, kept),
+        **data,
+    )
+
+
+def measure(student, lab, kept, shifted):
+    """Counts errors, and shifts the logits of some classes.
+
+    Args:
+        student: `keras.Model`.
         lab: `laboratory.Laboratory`.
         kept: Classes of the transfer set.
         shifted: Classes whose logits are shifted.
@@ -72,18 +104,6 @@ def run(arm, seed, lab, kept, shifted):
         without their labels), and after the one that is best on the test split
         itself.
     """
-    of = plan(lab.settings)
-    soft = dict(ARMS[arm])
-    if soft:
-        soft["store"] = digit_nets.targets_of(lab, of.teacher, seed)
-    student = lab.fit(
-        arm,
-        lambda: digit_nets.student(lab, of.student_units, seed),
-        of.student,
-        seed,
-        transform=lambda dataset: datasets.keep_classes(dataset, kept),
-        **soft,
-    )
     labels, logits = lab.test.labels, lab.test.logits(student)
     # How often the classes occur is known; which image is one is not.
     prior = float(np.isin(lab.probe.labels, shifted).mean())
