@@ -143,7 +143,7 @@ def find(results, settings):
     return findings.Findings(
         (table,),
         (dots,),
-        tuple(_checks(percent, shifts)),
+        tuple(_checks(results, percent, shifts)),
         tuple(_headlines(percent)),
     )
 
@@ -166,7 +166,7 @@ def _headlines(percent):
             )
 
 
-def _checks(percent, shifts):
+def _checks(results, percent, shifts):
     plain = percent.get(("soft-20", "plain"))
     if not plain:
         return
@@ -197,11 +197,14 @@ def _checks(percent, shifts):
             min(hard) >= 79,
             is_certain=True,
         )
-    masked = percent.get((_MASKED, "matched"))
-    if masked:
-        gains = [
-            one - other for one, other in zip(matched, masked, strict=True)
-        ]
+    pairs = findings.paired(results, "soft-20", _MASKED)
+    gains = [
+        100
+        * (before["matched"]["errors"] - after["matched"]["errors"])
+        / before["test_examples"]
+        for before, after in zip(*pairs, strict=True)
+    ]
+    if gains:
         yield findings.Check(
             "with masked pixels fewer errors, after the shift without labels, "
             "in all seeds",
