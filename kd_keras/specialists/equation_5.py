@@ -1,4 +1,4 @@
-"""Equation 5 of Hinton et al. (2015) for a batch, and two ways to its minimum.
+"""Equation 5 of Hinton et al. (2015) for a batch, and two plain ways to solve.
 
 A specialist `m` gives a distribution over its classes `S_m` and one dustbin
 class that stands for all the others. Of an image, the combined distribution `q`
@@ -16,8 +16,9 @@ import tensorflow as tf
 
 # Below it a probability has no logarithm that float32 could hold.
 SMALLEST = 1e-37
-# At the minimum what the models together say is `q`, but for this much.
-TOLERANCE = 1e-10
+# Ends when what the models together say differs from `q` by no more than this.
+_TOLERANCE = 1e-10
+_ROUNDING = 1e-14
 
 
 class Problem(tf.experimental.ExtensionType):
@@ -35,6 +36,8 @@ class Problem(tf.experimental.ExtensionType):
             shape `[batch, num_specialists]`.
         outside: 1 where a class is none of a specialist's, shape
             `[num_specialists, num_classes]`.
+        active: 1 where a specialist is active, otherwise 0, shape `[batch,
+            num_specialists]`.
         num_models: How many models are active, shape `[batch, 1]`.
         constant: What of the objective does not depend on `q`, shape
             `[batch]`.
@@ -44,6 +47,7 @@ class Problem(tf.experimental.ExtensionType):
     said: tf.Tensor
     dustbins: tf.Tensor
     outside: tf.Tensor
+    active: tf.Tensor
     num_models: tf.Tensor
     constant: tf.Tensor
 
@@ -67,15 +71,29 @@ class Problem(tf.experimental.ExtensionType):
         probs = tf.nn.softmax(logits)
         return logits - 2.0 * (probs - self.mean_of_models(probs))
 
-    def change(self, probs):
-        """By how much `q` is not what the models say, shape `[batch]`."""
-        return tf.reduce_max(tf.abs(probs - self.mean_of_models(probs)), axis=1)
+    def excess(self, probs):
+        """By how much the objective is above its minimum, at most.
+
+        Nats, shape `[batch]`: the gap of Frank and Wolfe. A tangent of a convex
+        function lies below it, so that nothing is lower than the tangent at `q`
+        is at the best single class. 0 where `q` is what the models say but for
+        rounding: the ratio of two probabilities below that says nothing.
+        """
+        best = tf.reduce_max(
+            self.mean_of_models(probs) / tf.maximum(probs, SMALLEST), axis=1
+        )
+        excess = self.num_models[:, 0] * (best - 1.0)
+        is_rounding = self._change(probs) < _ROUNDING
+        return tf.where(is_rounding, tf.zeros_like(excess), excess)
 
     def moves(self, probs):
         """Whether some example is not at its minimum yet."""
         # Of an example that is not a number nothing more will come; the
         # others go on.
-        return tf.reduce_any(self.change(probs) > TOLERANCE)
+        return tf.reduce_any(self._change(probs) > _TOLERANCE)
+
+    def _change(self, probs):
+        return tf.reduce_max(tf.abs(probs - self.mean_of_models(probs)), axis=1)
 
     def outside_mass(self, probs):
         """What `q` has outside of the classes of each specialist."""
@@ -122,6 +140,7 @@ def make_problem(generalist_probs, parts, member, active):
         said=said,
         dustbins=tf.concat(dustbins, axis=1) if dustbins else active,
         outside=tf.constant(1.0 - member, tf.float64),
+        active=active,
         num_models=1.0 + tf.reduce_sum(active, axis=1, keepdims=True),
         constant=constant,
     )
@@ -131,13 +150,8 @@ def fixed_point(problem, max_steps):
     """The minimum: replaces `q` by the mean of what the models say.
 
     In it the dustbin mass of a specialist is dealt out as `q` deals it. Such a
-    step lowers the objective, as one of expectation maximisation does, but
-    where the generalist is very sure of itself and dustbins are full, by very
-    little. So two steps are taken, and then a long one of the length that they
-    suggest, of the logarithms: SQUAREM, scheme S3 of Varadhan & Roland (2008,
-    "Simple and globally convergent methods for accelerating the convergence of
-    any EM algorithm"). Where it ends higher than the two it is dropped, and the
-    next is shorter.
+    step lowers the objective, as one of expectation maximisation does, but by
+    very little where the generalist is sure of itself and dustbins are full.
 
     Args:
         problem: `Problem`.
@@ -146,32 +160,10 @@ def fixed_point(problem, max_steps):
     Returns:
         float64 tensor `q`, shape `[batch, num_classes]`.
     """
-
-    def step(probs, longest):
-        first = problem.mean_of_models(probs)
-        second = problem.mean_of_models(first)
-        logs = [_log(one) for one in (probs, first, second)]
-        change = logs[1] - logs[0]
-        curvature = logs[2] - logs[1] - change
-        wanted = tf.math.divide_no_nan(_norm(change), _norm(curvature))
-        length = tf.clip_by_value(wanted, 1.0, longest)
-        far = tf.nn.softmax(
-            logs[0] + 2.0 * length * change + length**2 * curvature
-        )
-        is_lower = (problem.objective(far) < problem.objective(second))[:, None]
-        return (
-            tf.where(is_lower, far, second),
-            tf.where(
-                is_lower,
-                tf.where(wanted > longest, 4.0 * longest, longest),
-                tf.maximum(length / 4.0, 1.0),
-            ),
-        )
-
-    probs, _ = tf.while_loop(
-        lambda probs, _: problem.moves(probs),
-        step,
-        (problem.start, tf.ones_like(problem.num_models)),
+    (probs,) = tf.while_loop(
+        problem.moves,
+        lambda probs: (problem.mean_of_models(probs),),
+        (problem.start,),
         maximum_iterations=max_steps,
     )
     return probs
@@ -223,10 +215,6 @@ def gradient_descent(problem, max_steps):
 
 def _negative_entropy(probs):
     return tf.reduce_sum(tf.math.xlogy(probs, probs), axis=-1)
-
-
-def _norm(rows):
-    return tf.norm(rows, axis=1, keepdims=True)
 
 
 def _log(probs):
