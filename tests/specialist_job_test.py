@@ -81,21 +81,26 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             before["test_errors"] - after["test_errors"],
         )
 
+    def labels(self, split):
+        source = datasets.load(split=split, data_dir=self.data_dir)
+        return np.array([int(one["label"]) for one in source.dataset])
+
+    def sets(self, num_sets, set_size):
+        """What the job clusters."""
+        source = datasets.load(data_dir=self.data_dir)
+        images = np.stack([one["image"] / 255 for one in source.dataset])
+        logits = self.generalist.predict(images, verbose=0).astype(np.float64)
+        return specialists.cluster_classes(
+            special.softmax(logits / 2.0, axis=1),
+            num_sets,
+            set_size,
+            columns="correlation",
+            seed=0,
+        )
+
     def test_what_specialists_were_trained_on(self):
         """Half of the examples of each are of its classes."""
-        source = datasets.load(data_dir=self.data_dir)
-        labels = np.array([int(one["label"]) for one in source.dataset])
-        probs = special.softmax(
-            self.generalist.predict(
-                np.stack([one["image"] / 255 for one in source.dataset]),
-                verbose=0,
-            ).astype(np.float64)
-            / 2.0,
-            axis=1,
-        )
-        sets = specialists.cluster_classes(
-            probs, 2, 3, columns="correlation", seed=0
-        )
+        labels, sets = self.labels("train"), self.sets(2, 3)
         for one, classes in zip(self.found["specialists"], sets, strict=True):
             self.assertEqual(one["class_numbers"], classes)
             self.assertEqual(one["classes"], [str(n) for n in classes])
@@ -127,6 +132,8 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             cards.of_teacher(self.path / "combined.keras")["test_errors"],
             self.found["rows"][1]["test_errors"],
         )
+        # Of the generalist, which was trained elsewhere, nothing is known.
+        self.assertNotIn("generalist.json", os.listdir(self.path))
         with self.assertRaisesRegex(ValueError, "trained on 'train'"):
             training.run_distillation(
                 training.DistillConfig(
@@ -213,8 +220,71 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             ),
         )
 
+    def test_what_is_known_of_the_generalist(self):
+        """That it has seen the examples that another one would test on."""
+        path = self.folder / "trained"
+        training.run_specialists(
+            dataclasses.replace(
+                self.config, generalist=None, generalist_epochs=1
+            ),
+            path,
+        )
+        record = cards.find_record(path / "generalist.keras")
+        generalist = keras.saving.load_model(path / "generalist.keras")
+        self.assertEqual(
+            record["fingerprint"], fingerprints.fingerprint(generalist)
+        )
+        again = dataclasses.replace(
+            self.config, generalist=str(path / "generalist.keras")
+        )
+        with self.assertRaisesRegex(ValueError, "trained on 'train'"):
+            training.run_specialists(
+                dataclasses.replace(
+                    again, train_split="test", test_split="train[:100]"
+                ),
+                self.folder / "leak",
+            )
+        training.run_specialists(again, self.folder / "again")
+        self.assertEqual(
+            cards.find_record(self.folder / "again/generalist.keras"), record
+        )
+
+    def test_what_p_says_is_said(self):
+        for after, p, says in (
+            (20, 0.001, "Specialists help: 20 errors with .*, 30 without"),
+            (40, 0.001, "Specialists do harm: 40"),
+            (20, 0.2, "No evidence .*: 20 errors .* p = 0.2"),
+        ):
+            rows = [dict(row) for row in self.found["rows"]]
+            rows[0]["test_errors"], rows[1]["test_errors"] = 30, after
+            found = {**self.found, "rows": rows, "mcnemar_p": p}
+            self.assertRegex(training.summarise_specialists(found), says)
+
+    def test_no_test_example_of_their_classes(self):
+        rows = [
+            {**row, "conditional_accuracy": None} for row in self.found["rows"]
+        ]
+        self.assertRegex(
+            training.summarise_specialists({**self.found, "rows": rows}),
+            r"\| +- \|",
+        )
+        ((special_class,),) = self.sets(1, 1)
+        labels = self.labels("test")
+        number = int(np.flatnonzero(labels != special_class)[0])
+        found = training.run_specialists(
+            dataclasses.replace(
+                self.config,
+                num_sets=1,
+                set_size=1,
+                test_split=f"test[{number}:{number + 1}]",
+            ),
+            self.folder / "none",
+        )
+        self.assertIsNone(found["rows"][1]["conditional_accuracy"])
+
     @parameterized.parameters(
         {"num_sets": 0},
+        {"seed": 2**32},
         {"set_size": -1},
         {"columns": "rows"},
         {"head_epochs": -1},

@@ -116,13 +116,15 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
             ((probs, 2.5), TypeError, "`num_sets` is an int. Received: 2.5"),
             ((probs, 2, 5), ValueError, "set_size"),
             ((probs[:1], 2), ValueError, r"\[1, 3\]"),
+            ((probs[:, :1], 1), ValueError, r"\[3, 1\]"),
             ((probs * np.nan, 2), ValueError, "3 rows.*first is row 0"),
         ):
             with self.assertRaisesRegex(error, says):
                 specialists.cluster_classes(*arguments)
         for change, says in (
             ({"columns": "x"}, "'correlation'. Received: 'x'"),
-            ({"seed": -1}, "`seed` is an int from 0. Received: -1"),
+            ({"seed": -1}, "`seed` is an int from 0 to .*Received: -1"),
+            ({"seed": 2**32}, "Received: 4294967296"),
         ):
             with self.assertRaisesRegex(ValueError, says):
                 specialists.cluster_classes(probs, 2, **change)

@@ -49,6 +49,18 @@ class MeasuresTest(tf.test.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, "some of 0 to 1"):
                 measure([[2]])
+        nothing = np.full([1, 2], np.nan)
+        for labels, logits, says in (
+            ([0], nothing, "Received: 1 such rows"),
+            ([2], [[1, 2]], "from 0 to 1.* Received: 2 to 2"),
+            ([-1], [[1, 2]], "Received: -1 to -1"),
+            ([[0]], [[1, 2]], r"shape \[1, 1\]"),
+            ([0.0], [[1, 2]], "Received: float64"),
+        ):
+            with self.assertRaisesRegex(ValueError, says):
+                specialists.conditional_accuracy(labels, logits, [[1]])
+            with self.assertRaisesRegex(ValueError, says):
+                specialists.coverage(labels, [[1, 2]], logits, [[1]])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from kd_keras.specialists.checks import check_whole
 
 COVARIANCE = "covariance"
 CORRELATION = "correlation"
+# Of scikit-learn.
+_LARGEST_SEED = 2**32 - 1
 
 
 def prediction_covariance(probs):
@@ -24,8 +26,8 @@ def prediction_covariance(probs):
         float64 array, shape `[num_classes, num_classes]`.
 
     Raises:
-        ValueError: If there are fewer than two examples, the shape is
-            another one, or something is not a number.
+        ValueError: If there are fewer than two examples or classes, the shape
+            is another one, or something is not a number.
 
     Example:
 
@@ -34,10 +36,10 @@ def prediction_covariance(probs):
            [-0.5,  0.5]])
     """
     probs = np.asarray(probs, np.float64)
-    if probs.ndim != 2 or len(probs) < 2:
+    if probs.ndim != 2 or min(probs.shape) < 2:
         raise ValueError(
             "`probs` is of shape [num_examples, num_classes], with at least 2 "
-            f"examples. Received: {list(probs.shape)}."
+            f"of both. Received: {list(probs.shape)}."
         )
     is_number = np.isfinite(probs).all(axis=1)
     if not is_number.all():
@@ -73,7 +75,8 @@ def cluster_classes(
         columns: `"covariance"`, as the paper has it, or `"correlation"`.
             Defaults to the first; `scripts/train_specialists.py` takes the
             second.
-        seed: int, not negative, of the first centres. Defaults to 0.
+        seed: int, of the first centres, not negative and below 2 ** 32.
+            Defaults to 0.
 
     Returns:
         List of sorted lists of int, by their first class. Fewer than
@@ -110,7 +113,7 @@ def cluster_classes(
     check_whole("num_sets", num_sets, 1, num_classes)
     if set_size is not None:
         check_whole("set_size", set_size, 1, num_classes)
-    check_whole("seed", seed, 0)
+    check_whole("seed", seed, 0, _LARGEST_SEED)
     means = cluster.KMeans(num_sets, n_init=10, random_state=seed).fit(matrix)
     if set_size is None:
         sets = [

@@ -99,7 +99,8 @@ def combine(
         class_sets: List of lists of int, the classes of each specialist.
         top_n: As of `active_specialists`. Defaults to 1.
         active: Bool tensor, shape `[batch, num_specialists]`, of the ones to
-            ask instead. Defaults to None.
+            ask; then `top_n` says nothing. Defaults to None: those that
+            `active_specialists` names.
         method: `"interior_point"`, `"fixed_point"` or `"gradient_descent"`.
             Defaults to the first.
         max_steps: int, not negative, after which it ends even if it still

@@ -29,7 +29,8 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
         paper:  log(s / pi)
 
     which leaves out that the other classes were seen less often: by
-    `log((1 - pi) / (1 - s))` too little, up to `log(2)` at `s = 1/2`.
+    `log((1 - pi) / (1 - s))` too little, at `s = 1/2` up to `log(2)` where the
+    specialist's classes are rare.
 
     Args:
         special_share: float in (0, 1), `pi`.

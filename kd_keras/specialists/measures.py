@@ -60,8 +60,9 @@ def coverage(labels, generalist_logits, combined_logits, class_sets):
     1 2 0
     2 2 1
     """
-    labels, before, after = _right(labels, generalist_logits, combined_logits)
-    counts = np.zeros(np.shape(generalist_logits)[1], int)
+    labels, *each = _checked(labels, generalist_logits, combined_logits)
+    before, after = (logits.argmax(axis=1) == labels for logits in each)
+    counts = np.zeros(each[0].shape[1], int)
     for classes in check_class_sets(class_sets, len(counts)):
         counts[classes] += 1
     covering = counts[labels]
@@ -116,15 +117,15 @@ def conditional_accuracy(labels, logits, class_sets):
     return float((chosen == labels[is_special]).mean())
 
 
-def _right(labels, *each):
-    labels, *each = _checked(labels, *each)
-    return labels, *(logits.argmax(axis=1) == labels for logits in each)
-
-
 def _checked(labels, *each):
     """The arrays; raises if they do not fit each other."""
     labels = np.asarray(labels)
     each = [np.asarray(logits) for logits in each]
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            "Labels are ints, shape [num_examples]. Received: "
+            f"{labels.dtype} of shape {list(labels.shape)}."
+        )
     for logits in each:
         if logits.ndim != 2 or logits.shape != (len(labels), each[0].shape[1]):
             raise ValueError(
@@ -132,4 +133,15 @@ def _checked(labels, *each):
                 f"for all. Received: {[list(one.shape) for one in each]} for "
                 f"{len(labels)} labels."
             )
+        if np.isnan(logits).any():
+            raise ValueError(
+                "Logits that are not numbers name no class. Received: "
+                f"{int(np.isnan(logits).any(axis=1).sum())} such rows."
+            )
+    num_classes = each[0].shape[1]
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(
+            f"Labels are from 0 to {num_classes - 1}, the classes of the "
+            f"logits. Received: {labels.min()} to {labels.max()}."
+        )
     return labels, *each

@@ -106,6 +106,11 @@ class SpecialistsConfig:
             "temperature",
             "cluster_temperature",
         )
+        if self.seed >= 2**32:
+            raise ValueError(
+                "`seed` is below 2 ** 32, as scikit-learn takes it. Received: "
+                f"{self.seed}"
+            )
         if not self.head_epochs + self.epochs:
             raise ValueError(
                 "Specialists learn in `head_epochs` or in `epochs`. Received: "

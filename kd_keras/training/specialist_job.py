@@ -30,8 +30,9 @@ from kd_keras.training import specialist_training
 from kd_keras.training import tasks
 from kd_keras.training.data import Examples
 from kd_keras.training.data import JobData
+from kd_keras.training.specialist_results import COMBINED
+from kd_keras.training.specialist_results import GENERALIST
 
-GENERALIST, COMBINED = "generalist", "combined"
 # The unit that says which classes each specialist has.
 _SETS = "class_sets"
 
@@ -50,9 +51,10 @@ def run_specialists(config, output_dir, *, overwrite=False, finish=None):
         config: A `SpecialistsConfig`.
         output_dir: Directory to make, as all of them are given it. It holds
             `combined.keras`, a teacher like any other, and beside it
-            `combined.json`, what is known of it; `generalist.keras`;
-            `specialists/`, each by itself; `specialists.json`, of each its
-            classes, the correction of its dustbin, and what it was trained on;
+            `combined.json`, what is known of it; `generalist.keras` with the
+            same; `specialists/`, each by itself; `specialists.json`, of each
+            its classes, the correction of its dustbin, and what it was trained
+            on;
             `config.json`; `metrics.jsonl`, a line for the generalist and one
             for both together; `curves.jsonl` and `tensorboard/`; and
             `predictions.npz`. Nothing is seen there before all is done.
@@ -227,7 +229,10 @@ class _Job:
             self._run,
             self._config,
             self._data,
-            {GENERALIST: self._generalist, COMBINED: combined},
+            {
+                GENERALIST: self._generalist,
+                COMBINED: combined,
+            },
             self._class_sets,
             each,
         )
@@ -319,6 +324,9 @@ class _Job:
 
     def _file(self, name):
         folder = self._run.path
-        if name not in (GENERALIST, COMBINED):
+        if name not in (
+            GENERALIST,
+            COMBINED,
+        ):
             folder = folder / "specialists"
         return folder / f"{name}.keras"

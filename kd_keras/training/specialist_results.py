@@ -1,6 +1,9 @@
 """What a generalist and its specialists are worth, and files that say it."""
 
 import dataclasses
+import pathlib
+
+import numpy as np
 
 from kd_keras import comparison
 from kd_keras import json_files
@@ -11,6 +14,7 @@ from kd_keras.training import curves
 from kd_keras.training import outputs
 
 PROGRAM = "train_specialists"
+GENERALIST, COMBINED = "generalist", "combined"
 
 
 def write(run, config, data, models, class_sets, each):
@@ -37,7 +41,7 @@ def write(run, config, data, models, class_sets, each):
             "arm": name,
             "parameters": classifiers.num_parameters(model),
             **test.quality(logits[name]),
-            "conditional_accuracy": specialists.conditional_accuracy(
+            "conditional_accuracy": _conditional(
                 test.labels, logits[name], class_sets
             ),
         }
@@ -66,15 +70,29 @@ def write(run, config, data, models, class_sets, each):
             for path in sorted(run.work.glob("*.curve"))
         ],
     )
-    *_, (name, combined) = models.items()
-    cards.write_record(
-        folder / f"{name}.keras",
-        combined,
-        data.train,
-        config,
-        program=PROGRAM,
-        seed=config.seed,
-        metrics=rows[-1],
-        views=data.describe_views(),
-    )
+    for (name, model), row in zip(models.items(), rows, strict=True):
+        file = folder / f"{name}.keras"
+        if name == GENERALIST and config.generalist is not None:
+            # Trained elsewhere: what is known of it stays so.
+            record = cards.find_record(pathlib.Path(config.generalist))
+            if record:
+                json_files.write(file.with_suffix(".json"), record)
+            continue
+        cards.write_record(
+            file,
+            model,
+            data.train,
+            config,
+            program=PROGRAM,
+            seed=config.seed,
+            metrics=row,
+            views=data.describe_views(),
+        )
     return {**found, "rows": rows}
+
+
+def _conditional(labels, logits, class_sets):
+    """`conditional_accuracy`; None if no test example is of a special class."""
+    if not np.isin(labels, np.concatenate(class_sets)).any():
+        return None
+    return specialists.conditional_accuracy(labels, logits, class_sets)

@@ -3,6 +3,9 @@
 from kd_keras import comparison
 from kd_keras import diagnostics
 
+# The most that a p-value may be for a difference to be taken as one.
+_LEVEL = 0.05
+
 
 def summarise_specialists(found):
     """What a generalist gains by its specialists, as Markdown.
@@ -49,10 +52,14 @@ def _verdict(rows, p):
     """What specialists change, a sentence."""
     before, after = (row["test_errors"] for row in rows)
     examples = f"on {rows[0]['test_examples']:,} examples"
-    what = f"Specialists do not help: {after} errors against {before}"
-    if after < before:
-        what = f"Specialists take away {before - after} of {before} errors"
-    return f"{what} {examples}, McNemar's test: p = {p:.2g}."
+    what = f"{after} errors with specialists, {before} without"
+    if p >= _LEVEL:
+        what = f"No evidence that specialists change anything: {what}"
+    elif after < before:
+        what = f"Specialists help: {what}"
+    else:
+        what = f"Specialists do harm: {what}"
+    return f"{what}, {examples}, McNemar's test: p = {p:.2g}."
 
 
 def coverage_table(lines):
@@ -109,6 +116,8 @@ def _quality(row):
         f"{errors:,}",
         f"{100 * row['test_accuracy']:.2f} ({100 * low:.2f} to "
         f"{100 * high:.2f})",
-        f"{100 * row['conditional_accuracy']:.2f}",
+        "-"
+        if row["conditional_accuracy"] is None
+        else f"{100 * row['conditional_accuracy']:.2f}",
         f"{row['calibration_error']:.4f}",
     ]
