@@ -11,7 +11,8 @@ from tests import equation_5_problems
 class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         ({"method": "newton"}, ValueError, "newton"),
-        ({"max_steps": -1}, ValueError, "from 0. Received: -1"),
+        ({"max_steps": -1}, ValueError, "from 0 to .* Received: -1"),
+        ({"max_steps": 2**40}, ValueError, "Received: 1099511627776"),
         ({"max_steps": 2.5}, TypeError, "`max_steps` is an int"),
         ({"top_n": 0}, ValueError, "from 1 to 12"),
         ({"top_n": 13}, ValueError, "Received: 13"),

@@ -132,7 +132,7 @@ def combine(
             f"`method` is one of {', '.join(map(repr, _METHODS))}. Received: "
             f"{method!r}."
         )
-    check_whole("max_steps", max_steps, 0)
+    check_whole("max_steps", max_steps, 0, tf.int32.max)
     generalist_probs = ops.as_log_space(generalist_probs)
     if active is None:
         active = active_specialists(generalist_probs, class_sets, top_n)
