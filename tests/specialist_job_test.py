@@ -220,6 +220,7 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
             ),
         )
 
+    @pytest.mark.slow
     def test_what_is_known_of_the_generalist(self):
         """That it has seen the examples that another one would test on."""
         path = self.folder / "trained"
