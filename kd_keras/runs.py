@@ -233,9 +233,9 @@ class Run:
 
     def _check_finished(self):
         if not self._overwrite:
-            config = json_files.read(self._output_dir / self._config_file)
-            known = {key: config.get(key) for key in self._config}
-            difference = config and json_files.difference(known, self._config)
+            difference = _difference_of_output(
+                self._output_dir, self._config, self._config_file
+            )
             raise FileExistsError(
                 f"There is something at {self._output_dir} already"
                 + (
@@ -361,11 +361,9 @@ def is_published(output_dir, config, config_file="config.json"):
     >>> is_published("not_there", {"upto": 2})
     False
     """
-    found = json_files.read(pathlib.Path(output_dir) / config_file)
+    # As JSON has it, which knows no tuples.
     config = json.loads(json.dumps(config))
-    return bool(found) and not json_files.difference(
-        {key: found.get(key) for key in config}, config
-    )
+    return _difference_of_output(output_dir, config, config_file) == ""
 
 
 def write_unit(work, unit, result):
@@ -380,6 +378,16 @@ def write_unit(work, unit, result):
     aside = work / f"{unit}.{uuid.uuid4().hex}"
     json_files.write(aside, result)
     os.replace(aside, _unit_file(work, unit))
+
+
+def _difference_of_output(output_dir, config, config_file):
+    """How the run of an output differs, in words; None if it is of no run."""
+    found = json_files.read(pathlib.Path(output_dir) / config_file)
+    if not found:
+        return None
+    # What else it says, of the machine and the data, is not compared.
+    known = {key: found.get(key) for key in config}
+    return json_files.difference(known, config)
 
 
 def _unit_file(work, unit):

@@ -11,8 +11,6 @@ output. What was broken off goes on when it is started again. A process for
 which nothing is left ends; if those that are at the rest die, start it again.
 """
 
-import os
-
 from absl import app
 from absl import flags
 
@@ -110,13 +108,10 @@ def _train():
         finish=reports.write_specialists_report,
     )
     if found is None:
-        if os.path.exists(_OUTPUT_DIR.value):
-            print(f"All is done: {_OUTPUT_DIR.value}")
-        else:
-            print(
-                "Other processes are at what is left; the last one writes it. "
-                "If they die, start this again."
-            )
+        print(
+            "Nothing is left for this process: others are at the rest, or have "
+            f"written {_OUTPUT_DIR.value}. If they die, start this again."
+        )
         return
     print(training.summarise_specialists(found))
     print(f"Written: {_OUTPUT_DIR.value}")

@@ -51,7 +51,10 @@ def plan(settings):
     if settings.quick:
         quick = missing_classes.QUICK
         return Plan(
-            quick.teacher, quick.student_units, quick.student, quick.student
+            teacher=quick.teacher,
+            student_units=quick.student_units,
+            student=quick.student,
+            masked=quick.student,
         )
     return Plan()
 

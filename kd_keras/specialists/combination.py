@@ -60,14 +60,8 @@ def active_specialists(generalist_probs, class_sets, top_n=1):
     """
     generalist_probs = _distributions("generalist_probs", generalist_probs)
     num_classes = generalist_probs.shape[-1]
-    check_whole("top_n", top_n, 1, num_classes)
-    member = tf.constant(
-        membership(check_class_sets(class_sets, num_classes), num_classes)
-    )
-    classes = tf.math.top_k(generalist_probs, top_n).indices
-    # Of each specialist: how many of the most probable classes are its own.
-    own = tf.reduce_sum(tf.gather(member, classes, axis=1), axis=-1)
-    return tf.transpose(own) > 0
+    member = membership(check_class_sets(class_sets, num_classes), num_classes)
+    return _asked(generalist_probs, member, top_n)
 
 
 def combine(
@@ -134,9 +128,9 @@ def combine(
         )
     check_whole("max_steps", max_steps, 0, tf.int32.max)
     generalist_probs = ops.as_log_space(generalist_probs)
-    if active is None:
-        active = active_specialists(generalist_probs, class_sets, top_n)
-    problem = _problem(generalist_probs, specialist_probs, class_sets, active)
+    problem = _problem(
+        generalist_probs, specialist_probs, class_sets, active, top_n
+    )
     probs = _minimum(problem, method, tf.constant(max_steps))
     if tf.executing_eagerly():
         _warn_if_above(problem.excess(probs).numpy(), method, max_steps)
@@ -177,8 +171,19 @@ def _minimum(problem, method, max_steps):
     return probs + 0.0 * problem.mean_of_models(probs)
 
 
-def _problem(generalist_probs, specialist_probs, class_sets, active):
-    """Equation 5 of what was checked."""
+def _asked(generalist_probs, member, top_n):
+    """`active_specialists` of what was checked."""
+    check_whole("top_n", top_n, 1, generalist_probs.shape[-1])
+    classes = tf.math.top_k(generalist_probs, top_n).indices
+    # Of each specialist: how many of the most probable classes are its own.
+    own = tf.gather(tf.constant(member), classes, axis=1)
+    return tf.transpose(tf.reduce_sum(own, axis=-1)) > 0
+
+
+def _problem(
+    generalist_probs, specialist_probs, class_sets, active, top_n=None
+):
+    """Equation 5 of what was checked; asks by `top_n` if `active` is None."""
     generalist_probs = _distributions("generalist_probs", generalist_probs)
     num_classes = generalist_probs.shape[-1]
     class_sets = check_class_sets(class_sets, num_classes)
@@ -187,6 +192,9 @@ def _problem(generalist_probs, specialist_probs, class_sets, active):
             f"Received the classes of {len(class_sets)} specialists and the "
             f"probabilities of {len(specialist_probs)}."
         )
+    member = membership(class_sets, num_classes)
+    if active is None:
+        active = _asked(generalist_probs, member, top_n)
     active = tf.convert_to_tensor(active)
     if active.dtype != tf.bool:
         raise TypeError(
@@ -215,7 +223,7 @@ def _problem(generalist_probs, specialist_probs, class_sets, active):
     return equation_5.make_problem(
         generalist_probs,
         parts,
-        membership(class_sets, num_classes),
+        member,
         tf.cast(active, tf.float64),
     )
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 SMALLEST = 1e-37
 # Ends when what the models together say differs from `q` by no more than this.
 _TOLERANCE = 1e-10
+# By so much it differs from rounding, however near the minimum is.
 _ROUNDING = 1e-14
 
 

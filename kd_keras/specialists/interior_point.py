@@ -22,6 +22,7 @@ from kd_keras.specialists.equation_5 import SMALLEST
 
 # Relative, of all products: as far as float64 goes.
 _TOLERANCE = 1e-9
+# More than it ever takes: then nothing is left but rounding.
 _MOST_STEPS = 100
 # No step goes further than this share of the way to where something is 0.
 _WAY = 0.95

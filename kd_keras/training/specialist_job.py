@@ -138,14 +138,11 @@ class _Job:
 
     def _check_classes(self):
         """Raises unless each class can be learnt, and clustered."""
-        counts = np.bincount(
-            transfer.labels_of(self._data.train.dataset), minlength=1
-        )
-        names = self._data.train.class_names
+        present = set(transfer.labels_of(self._data.train.dataset).tolist())
         absent = [
             name
-            for number, name in enumerate(names)
-            if number >= len(counts) or not counts[number]
+            for number, name in enumerate(self._data.train.class_names)
+            if number not in present
         ]
         if absent:
             raise ValueError(
@@ -229,10 +226,7 @@ class _Job:
             self._run,
             self._config,
             self._data,
-            {
-                GENERALIST: self._generalist,
-                COMBINED: combined,
-            },
+            {GENERALIST: self._generalist, COMBINED: combined},
             self._class_sets,
             each,
         )
@@ -324,9 +318,6 @@ class _Job:
 
     def _file(self, name):
         folder = self._run.path
-        if name not in (
-            GENERALIST,
-            COMBINED,
-        ):
+        if name not in (GENERALIST, COMBINED):
             folder = folder / "specialists"
         return folder / f"{name}.keras"
