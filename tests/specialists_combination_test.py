@@ -31,6 +31,19 @@ def _reference(log_probs, generalist, specialist_probs, class_sets):
     return value, gradient
 
 
+def _all_asked(problem, **kwargs):
+    """What `combine` makes of a problem, all specialists asked."""
+    active = equation_5_problems.all_active(*problem[:2])
+    return specialists.combine(*problem, active=active, **kwargs).numpy()
+
+
+def _objective(probs, problem):
+    """What `objective` gives where all specialists are asked."""
+    return specialists.objective(
+        probs, *problem, equation_5_problems.all_active(*problem[:2])
+    ).numpy()
+
+
 class CombineTest(tf.test.TestCase, parameterized.TestCase):
     def test_nobody_is_asked(self):
         generalist, probs, class_sets = equation_5_problems.problem(0)
@@ -66,14 +79,10 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(range(8))
     def test_minimum(self, seed):
         """No other distribution has a lower value; SciPy ends there, too."""
-        generalist, probs, class_sets = equation_5_problems.problem(seed)
-        active = equation_5_problems.all_active(generalist, probs)
-        combined = specialists.combine(
-            generalist, probs, class_sets, active=active
-        ).numpy()
-        values = specialists.objective(
-            combined, generalist, probs, class_sets, active
-        ).numpy()
+        problem = equation_5_problems.problem(seed)
+        generalist, probs, class_sets = problem
+        combined = _all_asked(problem)
+        values = _objective(combined, problem)
         self.assertAllClose(combined.sum(axis=1), np.ones(5), 1e-9)
         for row in range(5):
             of_row = [p[row] for p in probs]
@@ -96,15 +105,9 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_dustbin(self):
         """Where it alone speaks beside a flat generalist, its mass counts."""
-        generalist, probs, class_sets = equation_5_problems.problem(
-            3, num_specialists=1
-        )
-        combined = specialists.combine(
-            generalist,
-            probs,
-            class_sets,
-            active=equation_5_problems.all_active(generalist, probs),
-        ).numpy()
+        problem = equation_5_problems.problem(3, num_specialists=1)
+        generalist, probs, class_sets = problem
+        combined = _all_asked(problem)
         others = np.setdiff1d(np.arange(12), class_sets[0])
         self.assertAllClose(
             combined[:, others].sum(axis=1),
@@ -122,34 +125,19 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         self.check_ways(1000, 60, 30)
 
     def check_ways(self, num_classes, num_specialists, size):
-        generalist, probs, class_sets = equation_5_problems.problem(
+        problem = equation_5_problems.problem(
             7, 2, num_classes, num_specialists, size
         )
-        first, *others = (
-            specialists.combine(
-                generalist,
-                probs,
-                class_sets,
-                active=equation_5_problems.all_active(generalist, probs),
-                method=method,
-                max_steps=100_000,
-            ).numpy()
-            for method in ("interior_point", "fixed_point", "gradient_descent")
-        )
-        for other in others:
-            self.assertAllClose(first, other, 0, 1e-6)
+        expected = _all_asked(problem)
+        for method in ("fixed_point", "gradient_descent"):
+            found = _all_asked(problem, method=method, max_steps=100_000)
+            self.assertAllClose(expected, found, 0, 1e-6)
 
     def test_many_classes(self):
         """1,000 classes and 60 specialists: the gradient is 0 at the end."""
-        generalist, probs, class_sets = equation_5_problems.problem(
-            4, 3, 1000, 60, 30
-        )
-        combined = specialists.combine(
-            generalist,
-            probs,
-            class_sets,
-            active=equation_5_problems.all_active(generalist, probs),
-        ).numpy()
+        problem = equation_5_problems.problem(4, 3, 1000, 60, 30)
+        generalist, probs, class_sets = problem
+        combined = _all_asked(problem)
         for row in range(3):
             _, gradient = _reference(
                 np.log(combined[row]),
@@ -164,25 +152,11 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
     )
     def test_never_rises(self, method, sharpness):
         """Not where models are sure of themselves and steps long, either."""
-        generalist, probs, class_sets = equation_5_problems.problem(
-            11, 40, 20, 3, 6, sharpness
-        )
-        active = equation_5_problems.all_active(generalist, probs)
+        problem = equation_5_problems.problem(11, 40, 20, 3, 6, sharpness)
         values = [
-            specialists.objective(
-                specialists.combine(
-                    generalist,
-                    probs,
-                    class_sets,
-                    active=active,
-                    method=method,
-                    max_steps=steps,
-                ),
-                generalist,
-                probs,
-                class_sets,
-                active,
-            ).numpy()
+            _objective(
+                _all_asked(problem, method=method, max_steps=steps), problem
+            )
             for steps in range(0, 12)
         ]
         self.assertAllLessEqual(np.diff(values, axis=0), 1e-12)
@@ -190,20 +164,13 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_models_that_are_sure_of_themselves(self):
         """As plain steps end, where these get there at all."""
-        generalist, probs, class_sets = equation_5_problems.problem(
-            0, 200, 20, 3, 6, 4.0
+        problem = equation_5_problems.problem(0, 200, 20, 3, 6, 4.0)
+        self.assertAllClose(
+            _all_asked(problem),
+            _all_asked(problem, method="fixed_point"),
+            0,
+            1e-7,
         )
-        combined, expected = (
-            specialists.combine(
-                generalist,
-                probs,
-                class_sets,
-                active=equation_5_problems.all_active(generalist, probs),
-                method=method,
-            )
-            for method in ("interior_point", "fixed_point")
-        )
-        self.assertAllClose(combined, expected, 0, 1e-7)
 
     def test_models_that_contradict_each_other(self):
         """What is dealt out by probabilities of 1e-13 decides.
@@ -223,12 +190,7 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         class_sets = [[0, 2], [0, 3, 4], [0, 1, 2]]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            combined = specialists.combine(
-                generalist,
-                probs,
-                class_sets,
-                active=equation_5_problems.all_active(generalist, probs),
-            ).numpy()[0]
+            (combined,) = _all_asked((generalist, probs, class_sets))
         self.assertAllClose(
             combined, [0.24976, 0.36468, 0.01091, 0.11694, 0.25771], 0, 1e-5
         )
@@ -240,13 +202,11 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         """By the gap of Frank and Wolfe, for models as sure as may be."""
         random = np.random.RandomState(seed)
         sharpness = random.uniform(2, 15)
-        generalist, probs, class_sets = equation_5_problems.problem(
+        problem = equation_5_problems.problem(
             seed, 100, random.randint(4, 11), random.randint(2, 6), 3, sharpness
         )
-        active = equation_5_problems.all_active(generalist, probs)
-        combined = specialists.combine(
-            generalist, probs, class_sets, active=active
-        ).numpy()
+        generalist, probs, class_sets = problem
+        combined = _all_asked(problem)
         # The slope towards each class, of which none leads down.
         slope = generalist / combined
         for says, classes in zip(probs, class_sets, strict=True):
@@ -260,26 +220,15 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
         "interior_point", "fixed_point", "gradient_descent"
     )
     def test_what_is_not_at_the_minimum_is_told(self, method):
-        generalist, probs, class_sets = equation_5_problems.problem(6)
-        active = equation_5_problems.all_active(generalist, probs)
-        problem = generalist, probs, class_sets, active
+        problem = equation_5_problems.problem(6)
         with self.assertWarnsRegex(
             UserWarning, f"5 of 5 .* 2 steps of {method}: .* up to .* nats"
         ) as caught:
-            combined = specialists.combine(
-                generalist,
-                probs,
-                class_sets,
-                active=active,
-                method=method,
-                max_steps=2,
-            )
+            combined = _all_asked(problem, method=method, max_steps=2)
         told = float(str(caught.warning).split("up to ")[1].split(" nats")[0])
-        best = specialists.combine(generalist, probs, class_sets, active=active)
-        above = specialists.objective(
-            combined, *problem
-        ) - specialists.objective(best, *problem)
-        self.assertBetween(np.max(above), 0.0, 1.1 * told)
+        best = _objective(_all_asked(problem), problem)
+        above = np.max(_objective(combined, problem) - best)
+        self.assertBetween(above, 0.0, 1.1 * told)
 
     def test_who_is_asked(self):
         probs = np.array([[0.1, 0.2, 0.7, 0.0], [0.6, 0.3, 0.1, 0.0]])

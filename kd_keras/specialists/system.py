@@ -18,8 +18,8 @@ from kd_keras.specialists.checks import check_whole
 class CombineSpecialists(keras.layers.Layer):
     """Makes one distribution of what a generalist and specialists say.
 
-    Minimises equation 5 of Hinton et al. (2015) by the fixed point of
-    `combine`. It has no weights, and computes in float32 under every policy.
+    Minimises equation 5 of Hinton et al. (2015), see `combine`. It has no
+    weights, and gives float32 under every policy.
 
     Args:
         class_sets: List of lists of int, the classes of each specialist.
