@@ -3,6 +3,7 @@
 import json
 from unittest import mock
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -58,6 +59,53 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
             hard = json.loads((path / "seed-0-hard.json").read_text())
             self.assertEqual(kept == 9, hard["matched"]["shift"] > 0)
             self.assertEqual(kept == 9, soft["unseen_examples"] < 100)
+
+    def trained(self, experiment, arm):
+        """What the laboratory is asked to train for an arm."""
+        lab = mock.MagicMock()
+        lab.settings = experiments.Settings()
+        lab.train.num_classes = 10
+        with (
+            mock.patch.object(digit_nets, "teacher_of", return_value="live"),
+            mock.patch.object(digit_nets, "targets_of", return_value="stored"),
+            mock.patch.object(missing_classes, "measure"),
+        ):
+            experiment.run(arm, 0, lab)
+        (_, _, recipe, _), given = lab.fit.call_args
+        examples = tf.data.Dataset.from_tensor_slices(
+            {"image": tf.zeros([20, 4, 4, 1]), "label": tf.range(20) % 10}
+        )
+        kept = given.pop("transform")(examples)
+        return recipe, given, {int(example["label"]) for example in kept}
+
+    def test_arms(self):
+        soft = {"store": "stored", "temperature": 20.0, "soft_weight": 1.0}
+        for experiment, seen in (
+            (omitted_class, set(range(10)) - {3}),
+            (two_classes, {7, 8}),
+        ):
+            of = experiment.plan(experiments.Settings())
+            for arm, expected in (
+                ("hard", {}),
+                ("soft-20", soft),
+                ("soft-hard-20", {**soft, "soft_weight": 0.9}),
+            ):
+                recipe, given, kept = self.trained(experiment, arm)
+                self.assertEqual(recipe, of.student)
+                self.assertEqual(given, expected)
+                self.assertEqual(kept, seen)
+
+    def test_images_that_both_see_masked(self):
+        recipe, given, kept = self.trained(two_classes, "soft-masked-20")
+        mask = given.pop("augment")
+        self.assertEqual(recipe, two_classes.Plan().masked)
+        self.assertEqual(
+            given, {"teacher": "live", "temperature": 20.0, "soft_weight": 1.0}
+        )
+        self.assertEqual(kept, {7, 8})
+        image = np.full((28, 28, 1), 255, np.uint8)
+        taken = [np.mean(mask(image, [0, n]) == 0) for n in range(20)]
+        self.assertBetween(np.mean(taken), 0.48, 0.52)
 
     def test_findings(self):
         def of(errors, unseen, shift):
