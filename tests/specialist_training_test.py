@@ -1,5 +1,7 @@
 """Training of one specialist: parts, objective, correction of the sampling."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -97,7 +99,9 @@ class PartsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_share(self):
         """26 of 64 examples are special; of 38 others 13 make two thirds."""
-        recipe = specialist_training.SpecialistRecipe(sampled_share=2 / 3)
+        recipe = specialist_training.SpecialistRecipe(
+            0, 1, 1.0, 0.1, sampled_share=2 / 3
+        )
         training = specialist_training.SpecialistTraining(
             [0, 3], recipe, _examples(), seed=0
         )
@@ -112,9 +116,7 @@ class PartsTest(tf.test.TestCase, parameterized.TestCase):
             training.shift("paper"), np.log((2 / 3) / (26 / 64))
         )
         # With all classes in the softmax labels stay what they are.
-        recipe = specialist_training.SpecialistRecipe(
-            sampled_share=2 / 3, full_softmax=True
-        )
+        recipe = dataclasses.replace(recipe, full_softmax=True)
         training = specialist_training.SpecialistTraining(
             [0, 3], recipe, _examples(), seed=0
         )

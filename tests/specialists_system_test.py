@@ -159,6 +159,7 @@ class CombinedModelTest(tf.test.TestCase):
         for shifts, top_n, error, says in (
             ([0.0], 1, ValueError, "2 sets of classes and 1"),
             ([0.0, np.nan], 1, ValueError, "finite. Received: .0.0, nan"),
+            (["1", 0.0], 1, TypeError, "in nats. Received: '1'"),
             (_SHIFTS, 7, ValueError, "from 1 to 6. Received: 7"),
             (_SHIFTS, 1.5, TypeError, "Received: 1.5"),
         ):
@@ -166,6 +167,17 @@ class CombinedModelTest(tf.test.TestCase):
                 specialists.combined_model(
                     generalist, nets, _SETS, shifts, top_n=top_n
                 )
+
+    def test_of_one_name(self):
+        """Each process counts names from the first on."""
+        _, generalist, nets = _system()
+        for one in nets:
+            one.name = "sequential"
+        with self.assertRaisesRegex(ValueError, "more than once: .'sequentia"):
+            specialists.combined_model(generalist, nets, _SETS, _SHIFTS)
+        nets[0].name = "first"
+        combined = specialists.combined_model(generalist, nets, _SETS, _SHIFTS)
+        self.assertEqual(combined.output_shape, (None, 6))
 
 
 if __name__ == "__main__":

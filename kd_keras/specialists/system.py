@@ -1,6 +1,7 @@
 """A generalist and its specialists as one model."""
 
 import math
+import numbers
 
 import keras
 import numpy as np
@@ -45,7 +46,7 @@ class CombineSpecialists(keras.layers.Layer):
         combined probabilities, which is one of their logits at T = 1.
 
     Raises:
-        TypeError: If classes or `top_n` are no ints.
+        TypeError: If classes or `top_n` are no ints, or a shift is no number.
         ValueError: If there is not a finite shift for each set of classes, or,
             when it is built, there are no such classes, or not `top_n`.
     """
@@ -62,7 +63,7 @@ class CombineSpecialists(keras.layers.Layer):
         super().__init__(**kwargs)
         # How many classes there are is known when it is built.
         self.class_sets = check_class_sets(class_sets, math.inf)
-        self.dustbin_shifts = [float(shift) for shift in dustbin_shifts]
+        self.dustbin_shifts = [_as_float(shift) for shift in dustbin_shifts]
         check_whole("top_n", top_n, 1)
         self.top_n = int(top_n)
         self.full_softmax = bool(full_softmax)
@@ -165,8 +166,8 @@ def combined_model(
     Raises:
         TypeError: As of `CombineSpecialists`.
         ValueError: The same; if there are not as many specialists as sets of
-            classes; or a model ends in a softmax, or does not give as many
-            logits as it has classes and a dustbin.
+            classes; two models have one name; or a model ends in a softmax, or
+            does not give as many logits as it has classes and a dustbin.
 
     Example:
 
@@ -184,6 +185,7 @@ def combined_model(
             f"Received {len(specialists)} specialists and {len(class_sets)} "
             "sets of classes."
         )
+    _check_names(generalist, *specialists)
     model_checks.check_gives_logits(generalist, "generalist")
     for number, (one, classes) in enumerate(
         zip(specialists, class_sets, strict=True)
@@ -207,3 +209,26 @@ def combined_model(
         class_sets, dustbin_shifts, top_n, full_softmax, name="combined"
     )([generalist(inputs), *logits])
     return keras.Model(inputs, outputs, name="generalist_and_specialists")
+
+
+def _as_float(shift):
+    if isinstance(shift, bool) or not isinstance(shift, numbers.Real):
+        raise TypeError(
+            f"`dustbin_shifts` are numbers, in nats. Received: {shift!r}."
+        )
+    return float(shift)
+
+
+def _check_names(*models):
+    """Raises if Keras could not tell the models of one model apart.
+
+    Those of other processes often have the same name, as each counts from
+    "sequential" on.
+    """
+    names = [model.name for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            "The generalist and each specialist need names of their own; set "
+            f"`model.name` before. Received more than once: {twice}."
+        )

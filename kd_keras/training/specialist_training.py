@@ -30,10 +30,10 @@ class SpecialistRecipe:
         soft_weight: Weight of these, in (0, 1), with `full_softmax`.
     """
 
-    head_epochs: int = 2
-    epochs: int = 8
-    head_learning_rate: float = 1e-3
-    learning_rate: float = 1e-3
+    head_epochs: int
+    epochs: int
+    head_learning_rate: float
+    learning_rate: float
     sampled_share: float = 0.5
     full_softmax: bool = False
     temperature: float = 2.0
