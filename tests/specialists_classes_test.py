@@ -118,6 +118,7 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
             ((probs[:1], 2), ValueError, r"\[1, 3\]"),
             ((probs[:, :1], 1), ValueError, r"\[3, 1\]"),
             ((probs * np.nan, 2), ValueError, "3 rows.*first is row 0"),
+            ((np.full([4, 3], 1 / 3), 2), ValueError, "4 examples with"),
         ):
             with self.assertRaisesRegex(error, says):
                 specialists.cluster_classes(*arguments)

@@ -85,7 +85,7 @@ def cluster_classes(
     Raises:
         TypeError: If a number is no int.
         ValueError: If a number is out of range, there are no such columns, or
-            `probs` are none.
+            `probs` are none, or all the same.
 
     Example:
 
@@ -103,10 +103,16 @@ def cluster_classes(
         )
     # One row for each column; it is symmetric.
     matrix = prediction_covariance(probs)
+    deviations = np.sqrt(np.diag(matrix))
+    # A class that is always as probable, but for rounding, goes with none.
+    varies = deviations > 1e-12
+    if not varies.any():
+        raise ValueError(
+            "`probs` show what is confused by how they vary. Received: "
+            f"{len(probs)} examples with the same probabilities."
+        )
     if columns == CORRELATION:
-        deviations = np.sqrt(np.diag(matrix))
-        # A class that is always as probable, but for rounding, goes with none.
-        deviations[deviations < 1e-12] = np.inf
+        deviations[~varies] = np.inf
         matrix = matrix / np.outer(deviations, deviations)
         np.fill_diagonal(matrix, 1.0)
     num_classes = len(matrix)
