@@ -56,7 +56,7 @@ class ValuesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEmpty(ended)
         self.assertFalse(os.path.exists(self.path))
 
-    @parameterized.product(how=HOWS, shape=((-1,), (-1, 1)))
+    @parameterized.parameters(*zip(HOWS, 2 * ((-1,), (-1, 1)), strict=True))
     def test_label_out_of_range(self, how, shape):
         y = self.y.copy()
         y[21] = y[40] = 4
@@ -68,7 +68,7 @@ class ValuesTest(tf.test.TestCase, parameterized.TestCase):
             how,
         )
 
-    @parameterized.product(how=HOWS, value=(float("nan"), float("inf")))
+    @parameterized.parameters(*zip(HOWS, 2 * (np.nan, np.inf), strict=True))
     def test_teacher_logits_not_finite(self, how, value):
         v = reference.mlp(1)(self.x).numpy()
         v[[30, 50], 2] = value

@@ -54,7 +54,7 @@ class Plan:
     num_sets: int = 15
     set_size: int = 12
     specialist: specialist_training.SpecialistRecipe = (
-        specialist_training.SpecialistRecipe(1, 3, 5e-4, 5e-4)
+        specialist_training.SpecialistRecipe(0, 10, 1.5e-3, 1.5e-3)
     )
     student: laboratory.Recipe = laboratory.Recipe(
         30, 128, 1.5e-3, "mixed_bfloat16"
