@@ -119,8 +119,8 @@ def _shown(by_arm):
         return ""
     return (
         "Examples shown beyond the generalist's own training, over all epochs "
-        f"and specialists, of the first seed: {'; '.join(parts)}. Those that "
-        "train a head alone are counted, too, although they cost less."
+        f"and specialists, of the first seed: {'; '.join(parts)}. Epochs "
+        "that train a head alone count as the others."
     )
 
 
