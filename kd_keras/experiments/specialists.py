@@ -49,7 +49,7 @@ class Plan:
     dropout: float = 0.3
     max_shift: int = 3
     generalist: laboratory.Recipe = laboratory.Recipe(
-        30, 128, 1.5e-3, "mixed_bfloat16"
+        80, 128, 1.5e-3, "mixed_bfloat16"
     )
     num_sets: int = 15
     set_size: int = 12
