@@ -54,7 +54,9 @@ class Plan:
     num_sets: int = 15
     set_size: int = 12
     specialist: specialist_training.SpecialistRecipe = (
-        specialist_training.SpecialistRecipe(0, 10, 1.5e-3, 1.5e-3)
+        specialist_training.SpecialistRecipe(
+            0, 10, 3e-3, 3e-3, sampled_share=0.25
+        )
     )
     student: laboratory.Recipe = laboratory.Recipe(
         30, 128, 1.5e-3, "mixed_bfloat16"

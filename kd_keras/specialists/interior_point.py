@@ -28,7 +28,7 @@ _MOST_STEPS = 100
 _WAY = 0.95
 # Added to the diagonal of the system, scaled to 1: specialists of much the
 # same classes make it singular. What is lost by it the next step makes up for.
-_RIDGE = 1e-12
+_RIDGE = 1e-13
 
 
 def interior_point(problem, max_steps):
@@ -78,7 +78,10 @@ def interior_point(problem, max_steps):
         system *= active[:, :, tf.newaxis] * active[:, tf.newaxis]
         system += (
             diagonal
-            * (active * of_dustbins / divisor**2 + 1.0 - active)[:, tf.newaxis]
+            # The brackets matter: nothing small is left of it plus 1, minus 1.
+            * (active * of_dustbins / divisor**2 + (1.0 - active))[
+                :, tf.newaxis
+            ]
         )
         change_r = _solve(
             system,
