@@ -23,7 +23,7 @@ from kd_keras.specialists.equation_5 import SMALLEST
 # Relative, of all products: as far as float64 goes.
 _TOLERANCE = 1e-9
 # More than it ever takes: then nothing is left but rounding.
-_MOST_STEPS = 100
+MOST_STEPS = 100
 # No step goes further than this share of the way to where something is 0.
 _WAY = 0.95
 # Added to the diagonal of the system, scaled to 1: specialists of much the
@@ -42,6 +42,42 @@ def interior_point(problem, max_steps):
     Returns:
         float64 tensor `q`, shape `[batch, num_classes]`.
     """
+    probs, _, _ = _solution(problem, max_steps)
+    return probs / tf.reduce_sum(probs, axis=1, keepdims=True)
+
+
+def lowest(problem):
+    """What no distribution's objective is below.
+
+    By duality, for any `r` and `z` above 0 that fulfil the third equation, and
+    so wherever the method ends:
+
+        constant - sum(s * log(s / z)) - sum(d * log(d / r))
+
+    because `q * z - s * log(q)` is least at `q = s / z`, and so for the
+    dustbins.
+
+    Args:
+        problem: `equation_5.Problem`.
+
+    Returns:
+        float64 tensor, nats, shape `[batch]`.
+    """
+    _, r, z = _solution(problem, MOST_STEPS)
+    return problem.constant - tf.add_n(
+        [
+            tf.reduce_sum(tf.math.xlogy(mass, mass / rate), axis=1)
+            for mass, rate in (
+                (problem.said, z),
+                # Of who is not asked both are 0.
+                (problem.dustbins, tf.where(r > 0.0, r, tf.ones_like(r))),
+            )
+        ]
+    )
+
+
+def _solution(problem, max_steps):
+    """`q`, not normalised, `r` and `z` where the method ends."""
     outside = problem.outside
     # Nothing is to find of one that has no dustbin.
     active = problem.active * tf.reduce_max(outside, axis=1)
@@ -119,7 +155,7 @@ def interior_point(problem, max_steps):
     )
     r = 0.5 * active
     matrix = tf.TensorShape([None, None])
-    q, _, _ = tf.while_loop(
+    return tf.while_loop(
         goes_on,
         step,
         (
@@ -128,9 +164,8 @@ def interior_point(problem, max_steps):
             problem.num_models - r @ outside,
         ),
         shape_invariants=(matrix, matrix, matrix),
-        maximum_iterations=tf.minimum(max_steps, _MOST_STEPS),
+        maximum_iterations=tf.minimum(max_steps, MOST_STEPS),
     )
-    return q / tf.reduce_sum(q, axis=1, keepdims=True)
 
 
 def _solve(system, right):
