@@ -83,6 +83,24 @@ class DustbinSetTest(tf.test.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, says):
                 datasets.dustbin_set(_examples(), classes, seed=0, share=share)
+        for arguments, error, says in (
+            ({"share": "a"}, TypeError, "`share` is a number. Received: 'a'"),
+            ({"classes": 1}, TypeError, r"For one class pass \[1\]"),
+            ({"seed": 1.5}, TypeError, "`seed` is an int. Received: 1.5"),
+            ({"seed": -1}, ValueError, "`seed` is not negative"),
+        ):
+            with self.assertRaisesRegex(error, says):
+                datasets.dustbin_set(
+                    _examples(), **{"classes": [1], "seed": 0, **arguments}
+                )
+
+    def test_a_dustbin_is_never_empty(self):
+        chosen, _, share = datasets.dustbin_set(
+            _examples(), [1], seed=0, share=0.9999
+        )
+        labels = [int(one["label"]) for one in chosen]
+        self.assertEqual(labels.count(1), 1)
+        self.assertEqual(share, labels.count(0) / len(labels))
 
 
 if __name__ == "__main__":

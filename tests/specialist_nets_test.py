@@ -34,6 +34,30 @@ class SpecialistOfTest(tf.test.TestCase):
             self.assertAllEqual(one, other)
         self.assertNotAllClose(specialist.get_weights()[0], before[0])
 
+    def test_a_generalist_of_other_forms(self):
+        """Sequential, as built and as read; and with a layer named as ours."""
+        sequential = keras.Sequential(
+            [
+                keras.Input((4, 4, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(6, "relu", name="head"),
+                keras.layers.Dense(5),
+            ]
+        )
+        path = self.get_temp_dir() + "/sequential.keras"
+        sequential.save(path)
+        images = np.random.RandomState(0).rand(3, 4, 4, 1)
+        expected = sequential(images).numpy()[:, [4, 1]]
+        for generalist in (
+            sequential,
+            keras.saving.load_model(path),
+            keras.Model(sequential.inputs, sequential.outputs),
+        ):
+            specialist = specialist_nets.specialist_of(generalist, [4, 1])
+            said = specialist(images).numpy()
+            self.assertAllClose(said[:, :2], expected, 1e-5, 1e-5)
+            self.assertEqual(specialist.layers[-1].name, "head_1")
+
     def test_refused(self):
         generalist = models.mlp((4, 4, 1), 3, (6,), seed=0)
         for classes in ([], [0, 0], [0, 5], [0, 1, 2]):

@@ -35,6 +35,8 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         ({"first": [[np.inf, 0.5, 0.5, 0.0, 0.0]] * 5}, ValueError, "inf"),
         ({"generalist_probs": np.full([5, 12], 0.2)}, ValueError, "of sum 1"),
         ({"active": np.ones([5, 4])}, TypeError, "bool tensor.*float64"),
+        ({"specialist_probs": None}, TypeError, "list with.*NoneType"),
+        ({"method": ["x"]}, ValueError, "`method` is one of.*'x'"),
         ({"active": np.ones([1, 4], bool)}, ValueError, r"shape \[5, 4\]"),
     )
     def test_refused(self, change, error, says):
@@ -63,6 +65,10 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, says):
                 specialists.objective(q, generalist, probs, class_sets, active)
+        with self.assertRaisesRegex(TypeError, "`active` is.*Received: None"):
+            specialists.objective(
+                generalist, generalist, probs, class_sets, None
+            )
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
             ((probs[:1], 2), ValueError, r"\[1, 3\]"),
             ((probs[:, :1], 1), ValueError, r"\[3, 1\]"),
             ((probs * np.nan, 2), ValueError, "3 rows.*first is row 0"),
+            ((3 * probs - 1, 2), ValueError, "take the softmax"),
             ((np.full([4, 3], 1 / 3), 2), ValueError, "4 examples with"),
         ):
             with self.assertRaisesRegex(error, says):
@@ -179,6 +180,10 @@ class DustbinTest(tf.test.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, says):
                 specialists.dustbin_shift(*arguments)
+        # Not infinite, however few there are.
+        self.assertAllClose(
+            specialists.dustbin_shift(1e-320), -math.log(1e-320)
+        )
         with self.assertRaisesRegex(TypeError, "`special_share` is a number"):
             specialists.dustbin_shift("a")
 

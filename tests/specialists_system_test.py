@@ -138,6 +138,8 @@ class CombinedModelTest(tf.test.TestCase):
         """When it is made, and not when it is called first."""
         _, generalist, nets = _system()
         probabilities = keras.Sequential([nets[0], keras.layers.Softmax()])
+        both = keras.Input((3,)), keras.Input((3,))
+        two_inputs = keras.Model(both, keras.layers.Add()(both))
         for arguments, error, says in (
             ((nets, _SETS[:1]), ValueError, "2 specialists and 1 sets"),
             (
@@ -153,6 +155,13 @@ class CombinedModelTest(tf.test.TestCase):
                 ValueError,
                 "The specialist 0 ends in softmax.*Drop it;",
             ),
+            ((nets[0], _SETS), TypeError, "list of models. Received: Func"),
+            (
+                ([nets[0], lambda x: x], _SETS),
+                ValueError,
+                "specialist 1 is to be a Functional",
+            ),
+            (([nets[0], two_inputs], _SETS), ValueError, "with one input"),
         ):
             with self.assertRaisesRegex(error, says):
                 specialists.combined_model(generalist, *arguments, _SHIFTS)
@@ -160,6 +169,7 @@ class CombinedModelTest(tf.test.TestCase):
             ([0.0], 1, ValueError, "2 sets of classes and 1"),
             ([0.0, np.nan], 1, ValueError, "finite. Received: .0.0, nan"),
             (["1", 0.0], 1, TypeError, "in nats. Received: '1'"),
+            (0.5, 1, TypeError, "a list with a number.*Received: 0.5"),
             (_SHIFTS, 7, ValueError, "from 1 to 6. Received: 7"),
             (_SHIFTS, 1.5, TypeError, "Received: 1.5"),
         ):
@@ -168,12 +178,48 @@ class CombinedModelTest(tf.test.TestCase):
                     generalist, nets, _SETS, shifts, top_n=top_n
                 )
 
+    def test_one_that_knows_all_has_no_dustbin(self):
+        """Two full distributions: the arithmetic mean."""
+        generalist, other = (
+            models.mlp((3, 3, 1), 4, (5,), seed=seed) for seed in range(2)
+        )
+        everything = [[2, 0, 1, 3]]
+        system = specialists.combined_model(
+            generalist, [other], everything, [9.0]
+        )
+        images = _images()
+        mean = tf.nn.softmax(generalist(images)).numpy()
+        mean[:, everything[0]] += tf.nn.softmax(other(images)).numpy()
+        self.assertAllClose(np.exp(system(images)), mean / 2, 1e-6)
+        with self.assertRaisesRegex(ValueError, "4 classes and no dustbin"):
+            five = models.mlp((3, 3, 1), 5, (5,))
+            specialists.combined_model(generalist, [five], everything, [0.0])
+
+    def test_layer_refuses(self):
+        layer = specialists.CombineSpecialists([[0, 3]], [0.0])
+        with self.assertRaisesRegex(ValueError, "then of 1 specialists"):
+            layer(np.zeros([2, 6]))
+        with self.assertRaisesRegex(TypeError, "`full_softmax` is True or"):
+            specialists.CombineSpecialists([[0, 3]], [0.0], full_softmax="no")
+
+    def test_double_precision(self):
+        logits = np.random.RandomState(0).randn(2, 6), np.zeros([2, 3])
+        one, other = (
+            specialists.CombineSpecialists([[0, 3]], [0.7], dtype=dtype)(logits)
+            for dtype in ("float64", "float32")
+        )
+        self.assertEqual(one.dtype, "float64")
+        self.assertAllClose(one, other, 1e-6)
+
     def test_of_one_name(self):
         """Each process counts names from the first on."""
         _, generalist, nets = _system()
         for one in nets:
             one.name = "sequential"
         with self.assertRaisesRegex(ValueError, "more than once: .'sequentia"):
+            specialists.combined_model(generalist, nets, _SETS, _SHIFTS)
+        nets[0].name = "combined"
+        with self.assertRaisesRegex(ValueError, "more than once: .'combined"):
             specialists.combined_model(generalist, nets, _SETS, _SHIFTS)
         nets[0].name = "first"
         combined = specialists.combined_model(generalist, nets, _SETS, _SHIFTS)

@@ -5,6 +5,9 @@ classes, the other half are drawn from the rest and share one label, the
 dustbin class.
 """
 
+import collections.abc
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +22,8 @@ def dustbin_set(dataset, classes, *, seed, share=0.5, keep_labels=False):
     """The examples of some classes and a sample of the others, as one class.
 
     All examples of the classes are kept, and so many others that the former
-    make up `share` of the result; all others, if there are not as many. What
+    make up `share` of the result; all others, if there are not as many, and
+    one at least. What
     this oversampling does to a model is put right by
     `kd_keras.specialists.dustbin_shift`.
 
@@ -40,7 +44,7 @@ def dustbin_set(dataset, classes, *, seed, share=0.5, keep_labels=False):
         all examples; and of their share in the result.
 
     Raises:
-        TypeError: If `classes` are no ints.
+        TypeError: If `classes` are no ints, or `share` is no number.
         ValueError: If a class has no example or is named twice, there are no
             others, or `share` is out of range.
 
@@ -54,12 +58,15 @@ def dustbin_set(dataset, classes, *, seed, share=0.5, keep_labels=False):
     ([1, 2, 2, 0, 1, 2, 2, 0], 0.4, 0.5)
     """
     check_examples(dataset)
+    if isinstance(share, bool) or not isinstance(share, numbers.Real):
+        raise TypeError(f"`share` is a number. Received: {share!r}.")
     if not 0.0 < share < 1.0:
         raise ValueError(
             f"`share` is a share between 0 and 1. Received: {share}."
         )
     labels = labels_of(dataset)
-    classes = list(classes)
+    if isinstance(classes, collections.abc.Iterable):
+        classes = list(classes)
     checked_classes(classes, labels)
     if len(set(classes)) != len(classes):
         raise ValueError(f"A class is named twice. Received: {classes}.")
@@ -71,7 +78,8 @@ def dustbin_set(dataset, classes, *, seed, share=0.5, keep_labels=False):
             f"there are: {sorted(classes)}."
         )
     num_special = int(is_special.sum())
-    wanted = round(num_special * (1.0 - share) / share)
+    # None at all would be no dustbin.
+    wanted = max(1, round(num_special * (1.0 - share) / share))
     priorities = random_priorities("dustbin", seed, len(labels))[others]
     sampled = others[np.argsort(priorities, kind="stable")[:wanted]]
     chosen = is_special.copy()

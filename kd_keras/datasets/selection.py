@@ -5,6 +5,8 @@ smaller fraction selects a part of what a larger one does, and the selection
 depends on nothing but the seed and the position.
 """
 
+import numbers
+
 import numpy as np
 
 # Each use of a seed draws numbers of its own. One stream for all would make the
@@ -27,12 +29,20 @@ def random_priorities(purpose, seed, count):
     Returns:
         uint64 array, shape `[count]`.
 
+    Raises:
+        TypeError: If `seed` is no int.
+        ValueError: If it is negative.
+
     Example:
 
     >>> priorities = random_priorities("take", seed=0, count=300)
     >>> print(np.argsort(priorities)[:3])
     [ 93  61 176]
     """
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(f"`seed` is an int. Received: {seed!r}.")
+    if seed < 0:
+        raise ValueError(f"`seed` is not negative. Received: {seed}.")
     entropy = np.random.SeedSequence([_STREAMS[purpose], int(seed)])
     return np.random.PCG64(entropy).random_raw(count)
 

@@ -4,6 +4,10 @@ import numbers
 
 import numpy as np
 
+# How far the probabilities of an example may sum from 1: what half precision
+# rounds them to.
+_SUM_TOLERANCE = 1e-2
+
 
 def check_whole(name, value, least, most=None):
     """Raises unless an argument is an int in a range.
@@ -75,6 +79,33 @@ def check_class_sets(class_sets, num_classes):
                 f"{num_classes - 1}, each once. Received: {classes}."
             )
     return [[int(one) for one in classes] for classes in sets]
+
+
+def check_distributions(name, probs):
+    """Raises unless rows are distributions, or hold what is not a number.
+
+    Args:
+        name: What they are called, for the message.
+        probs: Float array, shape `[num_examples, num_classes]`.
+
+    Raises:
+        ValueError: If a row has a negative value, or does not sum to 1.
+
+    Example:
+
+    >>> check_distributions("probs", np.array([[0.25, 0.75]]))
+    """
+    sums = probs.sum(axis=-1)
+    is_bad = (probs < 0).any(axis=-1) | ~(np.abs(sums - 1) <= _SUM_TOLERANCE)
+    # What is not a number is answered so.
+    is_bad &= ~np.isnan(probs).any(axis=-1)
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        raise ValueError(
+            f"Rows of `{name}` are distributions: not negative, of sum 1; of "
+            f"logits take the softmax. Received, in row {row}: "
+            f"{np.array2string(probs[row], threshold=8, edgeitems=3)}."
+        )
 
 
 def membership(class_sets, num_classes):

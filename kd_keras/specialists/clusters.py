@@ -7,6 +7,7 @@ generalist's predictions are clustered by K-means. No label takes part.
 import numpy as np
 
 from kd_keras.specialists.checks import check_class_sets
+from kd_keras.specialists.checks import check_distributions
 from kd_keras.specialists.checks import check_whole
 
 COVARIANCE = "covariance"
@@ -27,7 +28,8 @@ def prediction_covariance(probs):
 
     Raises:
         ValueError: If there are fewer than two examples or classes, the shape
-            is another one, or something is not a number.
+            is another one, something is not a number, or rows are no
+            distributions.
 
     Example:
 
@@ -48,6 +50,7 @@ def prediction_covariance(probs):
             f"{int((~is_number).sum())} rows that are not, the first is row "
             f"{int(is_number.argmin())}."
         )
+    check_distributions("probs", probs)
     return np.cov(probs, rowvar=False)
 
 
@@ -85,7 +88,7 @@ def cluster_classes(
     Raises:
         TypeError: If a number is no int.
         ValueError: If a number is out of range, there are no such columns, or
-            `probs` are none, or all the same.
+            `probs` are no distributions, or all the same.
 
     Example:
 
@@ -120,6 +123,8 @@ def cluster_classes(
     if set_size is not None:
         check_whole("set_size", set_size, 1, num_classes)
     check_whole("seed", seed, 0, _LARGEST_SEED)
+    # Of equal columns there is one cluster.
+    num_sets = min(num_sets, len(np.unique(matrix, axis=0)))
     means = cluster.KMeans(num_sets, n_init=10, random_state=seed).fit(matrix)
     if set_size is None:
         sets = [

@@ -14,6 +14,7 @@ from kd_keras import ops
 from kd_keras.specialists import equation_5
 from kd_keras.specialists import interior_point
 from kd_keras.specialists.checks import check_class_sets
+from kd_keras.specialists.checks import check_distributions
 from kd_keras.specialists.checks import check_whole
 from kd_keras.specialists.checks import membership
 
@@ -28,9 +29,6 @@ _METHODS = {
 
 # How many nats above its minimum the objective may be.
 _EXCESS = 1e-6
-# How far the probabilities of an example may sum from 1: what half precision
-# rounds them to.
-_SUM_TOLERANCE = 1e-2
 
 
 def active_specialists(generalist_probs, class_sets, top_n=1):
@@ -111,7 +109,8 @@ def combine(
         model that is asked says what is not a number, NaN.
 
     Raises:
-        TypeError: If classes or numbers are no ints, or `active` is not bool.
+        TypeError: If classes or numbers are no ints, `active` is not bool, or
+            there is no list of specialists' probabilities.
         ValueError: If shapes or classes do not fit, there is no such method,
             or rows are no distributions, as far as they are known: in eager
             execution.
@@ -123,7 +122,7 @@ def combine(
     >>> combine(generalist, [specialist], [[0, 1]]).numpy()
     array([[0.35, 0.5 , 0.15]], dtype=float32)
     """
-    if method not in _METHODS:
+    if not isinstance(method, str) or method not in _METHODS:
         raise ValueError(
             f"`method` is one of {', '.join(map(repr, _METHODS))}. Received: "
             f"{method!r}."
@@ -154,7 +153,8 @@ def objective(probs, generalist_probs, specialist_probs, class_sets, active):
         active: Bool tensor, shape `[batch, num_specialists]`.
 
     Returns:
-        float64 tensor, shape `[batch]`.
+        float64 tensor, shape `[batch]`. A probability of `q` counts as 1e-37
+        at least, so that it is never infinite.
 
     Raises:
         TypeError: As of `combine`.
@@ -189,14 +189,24 @@ def _problem(
     generalist_probs = _distributions("generalist_probs", generalist_probs)
     num_classes = generalist_probs.shape[-1]
     class_sets = check_class_sets(class_sets, num_classes)
+    if not isinstance(specialist_probs, (list, tuple)):
+        raise TypeError(
+            "`specialist_probs` is a list with a tensor for each specialist. "
+            f"Received: {type(specialist_probs).__name__}."
+        )
     if len(specialist_probs) != len(class_sets):
         raise ValueError(
             f"Received the classes of {len(class_sets)} specialists and the "
             f"probabilities of {len(specialist_probs)}."
         )
     member = membership(class_sets, num_classes)
-    if active is None:
+    if active is None and top_n is not None:
         active = _asked(generalist_probs, member, top_n)
+    if active is None:
+        raise TypeError(
+            "`active` is a bool tensor, shape [batch, num_specialists]. "
+            "Received: None."
+        )
     active = tf.convert_to_tensor(active)
     if active.dtype != tf.bool:
         raise TypeError(
@@ -239,7 +249,7 @@ def _distributions(name, probs):
             f"is known. Received a tensor of shape {probs.shape}."
         )
     if tf.executing_eagerly():
-        _check_rows(name, probs.numpy())
+        check_distributions(name, probs.numpy())
     return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)
 
 
@@ -267,20 +277,6 @@ def _warn_if_above(problem, probs, method, max_steps):
         f"{excess[is_above].max():.1e} nats too high. {mend}",
         stacklevel=3,
     )
-
-
-def _check_rows(name, probs):
-    sums = probs.sum(axis=-1)
-    is_bad = (probs < 0).any(axis=-1) | ~(np.abs(sums - 1) <= _SUM_TOLERANCE)
-    # What is not a number is answered so.
-    is_bad &= ~np.isnan(probs).any(axis=-1)
-    if is_bad.any():
-        row = int(is_bad.argmax())
-        raise ValueError(
-            f"Rows of `{name}` are distributions: not negative, of sum 1; of "
-            f"logits take the softmax. Received, in row {row}: "
-            f"{np.array2string(probs[row], threshold=8, edgeitems=3)}."
-        )
 
 
 def _check_shape(name, tensor, shape):

@@ -60,7 +60,7 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
             raise ValueError(
                 f"`{name}` is a share between 0 and 1. Received: {share}."
             )
-    oversampled = math.log(sampled_share / special_share)
+    oversampled = math.log(sampled_share) - math.log(special_share)
     if rule == PAPER:
         return oversampled
     if rule == BAYES:

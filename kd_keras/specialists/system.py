@@ -14,13 +14,16 @@ from kd_keras.specialists import equation_5
 from kd_keras.specialists.checks import check_class_sets
 from kd_keras.specialists.checks import check_whole
 
+# Names of the parts of a combined model that are no models.
+_INPUTS, _COMBINED = "inputs", "combined"
+
 
 @keras.saving.register_keras_serializable("kd_keras")
 class CombineSpecialists(keras.layers.Layer):
     """Makes one distribution of what a generalist and specialists say.
 
     Minimises equation 5 of Hinton et al. (2015), see `combine`. It has no
-    weights, and gives float32 under every policy.
+    weights, and gives float32 under every policy, unless `dtype` is given.
 
     Args:
         class_sets: List of lists of int, the classes of each specialist.
@@ -38,17 +41,19 @@ class CombineSpecialists(keras.layers.Layer):
     Call arguments:
         inputs: List of logits: of the generalist, shape `[batch,
             num_classes]`, then of each specialist, `[batch,
-            len(class_sets[m]) + 1]`, the dustbin last; with `full_softmax`
-            `[batch, num_classes]`.
+            len(class_sets[m]) + 1]`, the dustbin last, which one that knows
+            all classes has not; with `full_softmax` `[batch, num_classes]`.
 
     Returns:
         Float32 tensor, shape `[batch, num_classes]`: the logarithm of the
         combined probabilities, which is one of their logits at T = 1.
 
     Raises:
-        TypeError: If classes or `top_n` are no ints, or a shift is no number.
+        TypeError: If classes or `top_n` are no ints, a shift is no number, or
+            `full_softmax` no bool.
         ValueError: If there is not a finite shift for each set of classes, or,
-            when it is built, there are no such classes, or not `top_n`.
+            when it is built, there are no such classes, not `top_n`, or not
+            as many inputs.
     """
 
     def __init__(
@@ -63,10 +68,10 @@ class CombineSpecialists(keras.layers.Layer):
         super().__init__(**kwargs)
         # How many classes there are is known when it is built.
         self.class_sets = check_class_sets(class_sets, math.inf)
-        self.dustbin_shifts = [_as_float(shift) for shift in dustbin_shifts]
+        self.dustbin_shifts = _as_floats(dustbin_shifts)
         check_whole("top_n", top_n, 1)
         self.top_n = int(top_n)
-        self.full_softmax = bool(full_softmax)
+        self.full_softmax = _as_bool("full_softmax", full_softmax)
         if len(self.class_sets) != len(self.dustbin_shifts):
             raise ValueError(
                 "Each specialist has its classes and the shift of its dustbin. "
@@ -81,6 +86,14 @@ class CombineSpecialists(keras.layers.Layer):
 
     def build(self, input_shape):
         """Checks classes and `top_n`; there are no weights."""
+        if len(input_shape) != 1 + len(self.class_sets) or not all(
+            isinstance(shape, (tuple, list)) for shape in input_shape
+        ):
+            raise ValueError(
+                "It is called on a list of logits: those of the generalist, "
+                f"then of {len(self.class_sets)} specialists. Received what is "
+                f"of shape {input_shape}."
+            )
         num_classes = input_shape[0][-1]
         check_class_sets(self.class_sets, num_classes)
         check_whole("top_n", self.top_n, 1, num_classes)
@@ -96,11 +109,8 @@ class CombineSpecialists(keras.layers.Layer):
         probs = combination.combine(
             generalist_probs,
             [
-                tf.nn.softmax(
-                    ops.as_log_space(logits)
-                    + self._shift(number, logits.shape[-1])
-                )
-                for number, logits in enumerate(others)
+                tf.nn.softmax(logits + self._shift(number, logits))
+                for number, logits in enumerate(map(ops.as_log_space, others))
             ],
             known,
             active=combination.active_specialists(
@@ -109,13 +119,13 @@ class CombineSpecialists(keras.layers.Layer):
         )
         return tf.math.log(tf.maximum(probs, equation_5.SMALLEST))
 
-    def _shift(self, number, num_logits):
+    def _shift(self, number, logits):
         """What is added to the logits of a specialist."""
-        shift = np.full(num_logits, self.dustbin_shifts[number], np.float32)
+        shift = np.full(logits.shape[-1], self.dustbin_shifts[number])
         classes = self.class_sets[number]
         # In the order of all classes, or its own and then the dustbin.
         shift[classes if self.full_softmax else slice(len(classes))] = 0.0
-        return tf.constant(shift)
+        return tf.constant(shift, logits.dtype)
 
     def compute_output_shape(self, input_shape):
         """The shape of the generalist's logits."""
@@ -149,11 +159,12 @@ def combined_model(
     as `ProbabilityTeacher` does.
 
     Args:
-        generalist: `keras.Model` with one input, to logits `[batch,
+        generalist: Functional or Sequential `keras.Model` with one input, to
+            logits `[batch, num_classes]`.
+        specialists: List of such models of the same input, to logits
+            `[batch, len(class_sets[m]) + 1]`, the dustbin last, which one that
+            knows all classes has not; with `full_softmax` `[batch,
             num_classes]`.
-        specialists: List of `keras.Model` of the same input, to logits
-            `[batch, len(class_sets[m]) + 1]`, the dustbin last; with
-            `full_softmax` `[batch, num_classes]`.
         class_sets: List of lists of int, the classes of each.
         dustbin_shifts: List of floats, one for each; see `dustbin_shift`.
         top_n: As of `active_specialists`. Defaults to 1.
@@ -164,10 +175,13 @@ def combined_model(
         specialists on all inputs.
 
     Raises:
-        TypeError: As of `CombineSpecialists`.
+        TypeError: As of `CombineSpecialists`; if there is no list of
+            specialists.
         ValueError: The same; if there are not as many specialists as sets of
-            classes; two models have one name; or a model ends in a softmax, or
-            does not give as many logits as it has classes and a dustbin.
+            classes; two models have one name, or a model that of another part,
+            "inputs" or "combined"; or a model is of another form, ends in a
+            softmax, or does not give as many logits as it has classes and a
+            dustbin.
 
     Example:
 
@@ -179,56 +193,96 @@ def combined_model(
     >>> model(np.zeros([2, 4])).shape
     TensorShape([2, 5])
     """
-    class_sets = check_class_sets(class_sets, generalist.output_shape[-1])
+    if not isinstance(specialists, (list, tuple)):
+        raise TypeError(
+            "`specialists` is a list of models. Received: "
+            f"{type(specialists).__name__}."
+        )
+    models = {"generalist": generalist} | {
+        f"specialist {number}": one for number, one in enumerate(specialists)
+    }
+    for who, model in models.items():
+        _check_model(who, model)
+    num_classes = generalist.output_shape[-1]
+    class_sets = check_class_sets(class_sets, num_classes)
     if len(specialists) != len(class_sets):
         raise ValueError(
             f"Received {len(specialists)} specialists and {len(class_sets)} "
             "sets of classes."
         )
-    _check_names(generalist, *specialists)
-    model_checks.check_gives_logits(generalist, "generalist")
+    _check_names(list(models.values()))
     for number, (one, classes) in enumerate(
         zip(specialists, class_sets, strict=True)
     ):
-        model_checks.check_gives_logits(one, f"specialist {number}")
         gives = one.output_shape[-1]
-        if full_softmax and gives != generalist.output_shape[-1]:
+        if full_softmax and gives != num_classes:
             raise ValueError(
                 f"With `full_softmax` specialist {number} has a logit for each "
-                f"of {generalist.output_shape[-1]} classes. Received a model "
+                f"of {num_classes} classes. Received a model with {gives} "
+                "logits."
+            )
+        # One that knows all classes needs no dustbin.
+        has_dustbin = len(classes) < num_classes
+        if not full_softmax and gives != len(classes) + has_dustbin:
+            raise ValueError(
+                f"Specialist {number} has {len(classes)} classes and "
+                f"{'a' if has_dustbin else 'no'} dustbin. Received a model "
                 f"with {gives} logits."
             )
-        if not full_softmax and gives != len(classes) + 1:
-            raise ValueError(
-                f"Specialist {number} has {len(classes)} classes and a "
-                f"dustbin. Received a model with {gives} logits."
-            )
-    inputs = keras.Input(generalist.input_shape[1:], name="inputs")
+    inputs = keras.Input(generalist.input_shape[1:], name=_INPUTS)
     logits = [model(inputs) for model in specialists]
     outputs = CombineSpecialists(
-        class_sets, dustbin_shifts, top_n, full_softmax, name="combined"
+        class_sets, dustbin_shifts, top_n, full_softmax, name=_COMBINED
     )([generalist(inputs), *logits])
     return keras.Model(inputs, outputs, name="generalist_and_specialists")
 
 
-def _as_float(shift):
-    if isinstance(shift, bool) or not isinstance(shift, numbers.Real):
+def _as_floats(dustbin_shifts):
+    try:
+        shifts = list(dustbin_shifts)
+    except TypeError:
         raise TypeError(
-            f"`dustbin_shifts` are numbers, in nats. Received: {shift!r}."
+            "`dustbin_shifts` is a list with a number for each specialist. "
+            f"Received: {dustbin_shifts!r}."
+        ) from None
+    for shift in shifts:
+        if isinstance(shift, bool) or not isinstance(shift, numbers.Real):
+            raise TypeError(
+                f"`dustbin_shifts` are numbers, in nats. Received: {shift!r}."
+            )
+    return [float(shift) for shift in shifts]
+
+
+def _as_bool(name, value):
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` is True or False. Received: {value!r}.")
+    return value
+
+
+def _check_model(who, model):
+    """Raises unless a model can be a part of another one, and gives logits."""
+    if (
+        len(model_checks.inputs(model) or ()) != 1
+        or len(keras.tree.flatten(model_checks.outputs(model))) != 1
+    ):
+        raise ValueError(
+            f"The {who} is to be a Functional or Sequential model with one "
+            f"input and one output. Received: {model!r}."
         )
-    return float(shift)
+    model_checks.check_gives_logits(model, who)
 
 
-def _check_names(*models):
-    """Raises if Keras could not tell the models of one model apart.
+def _check_names(models):
+    """Raises if Keras could not tell the parts of the model apart.
 
-    Those of other processes often have the same name, as each counts from
+    Models of other processes often have the same name, as each counts from
     "sequential" on.
     """
-    names = [model.name for model in models]
+    names = [model.name for model in models] + [_INPUTS, _COMBINED]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            "The generalist and each specialist need names of their own; set "
-            f"`model.name` before. Received more than once: {twice}."
+            "The generalist and each specialist need names of their own, and "
+            f"not {_INPUTS!r} or {_COMBINED!r}; set `model.name` before. "
+            f"Received more than once: {twice}."
         )

@@ -210,7 +210,7 @@ def check_counts(config, *names):
     """Raises unless these fields are positive whole numbers."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(
                 f"`{name}` must be a positive whole number. Received: {value!r}"
             )
@@ -220,7 +220,7 @@ def check_positive(config, *names):
     """Raises unless these fields are positive and finite numbers."""
     for name in names:
         value = getattr(config, name)
-        if not 0 < value < math.inf:
+        if not _is_number(value) or not 0 < value < math.inf:
             raise ValueError(
                 f"`{name}` must be positive and finite. Received: {value!r}"
             )
@@ -230,8 +230,22 @@ def check_not_negative(config, *names):
     """Raises unless these fields are whole numbers of at least 0."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(
                 f"`{name}` must be a whole number, not negative. "
                 f"Received: {value!r}"
             )
+
+
+def check_share(config, *names):
+    """Raises unless these fields are numbers between 0 and 1."""
+    for name in names:
+        value = getattr(config, name)
+        if not _is_number(value) or not 0 < value < 1:
+            raise ValueError(
+                f"`{name}` must be between 0 and 1. Received: {value!r}"
+            )
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -116,10 +116,11 @@ class SpecialistsConfig:
                 "Specialists learn in `head_epochs` or in `epochs`. Received: "
                 "0 for both."
             )
-        if not 0.0 < self.sampled_share < 1.0:
+        config_lib.check_share(self, "sampled_share")
+        if not isinstance(self.full_softmax, bool):
             raise ValueError(
-                "`sampled_share` must be between 0 and 1. Received: "
-                f"{self.sampled_share!r}"
+                "`full_softmax` must be True or False. Received: "
+                f"{self.full_softmax!r}"
             )
         if arguments.checked_weight(self.soft_weight) in (0.0, 1.0):
             raise ValueError(

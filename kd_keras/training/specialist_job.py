@@ -243,6 +243,8 @@ class _Job:
                     f"{config.generalist} has weights that are not numbers, "
                     "and says nothing of any image. Train it anew."
                 )
+            # Its own might be that of another part of the combined model.
+            model.name = GENERALIST
             return model
 
         def build():

@@ -1,7 +1,11 @@
 """Specialists begin as the generalist: its layers, and a head of their own."""
 
+import itertools
+
 import keras
 import numpy as np
+
+from kd_keras import model_checks
 
 
 def specialist_of(generalist, classes, name=None, *, full_softmax=False):
@@ -26,7 +30,7 @@ def specialist_of(generalist, classes, name=None, *, full_softmax=False):
     Returns:
         `keras.Model` to float32 logits `[batch, len(classes) + 1]`, the
         dustbin last, or with `full_softmax` `[batch, num_classes]`; its last
-        layer is called "head".
+        layer is called "head", or "head_1" and so on where another one is.
 
     Example:
 
@@ -53,7 +57,8 @@ def specialist_of(generalist, classes, name=None, *, full_softmax=False):
             f"`classes` are some of 0 to {len(bias) - 1}, each once, and not "
             f"all of them. Received: {classes}."
         )
-    trunk = keras.Model(generalist.input, last.input)
+    (inputs,) = model_checks.inputs(generalist)
+    trunk = keras.Model(inputs, last.input)
     copy = keras.models.clone_model(trunk)
     copy.set_weights(trunk.get_weights())
     if not full_softmax:
@@ -62,7 +67,9 @@ def specialist_of(generalist, classes, name=None, *, full_softmax=False):
         kernel = np.column_stack(
             [kernel[:, classes], kernel[:, others].mean(1)]
         )
-    head = keras.layers.Dense(len(bias), dtype="float32", name="head")
+    head = keras.layers.Dense(
+        len(bias), dtype="float32", name=_free_name("head", copy)
+    )
     model = keras.Model(copy.input, head(copy.output), name=name)
     head.set_weights([kernel, bias])
     return model
@@ -89,11 +96,26 @@ def check_generalist(model):
         isinstance(last, keras.layers.Dense)
         and last.use_bias
         and last.activation is keras.activations.linear
-        and len(model.inputs) == 1
-        and last.output is model.output
+        and len(model_checks.inputs(model) or ()) == 1
+        and _is_output(last, model)
     ):
         raise ValueError(
-            "A generalist has one input and ends in a Dense layer with a bias "
-            "and without activation. Received one that ends in "
-            f"{type(last).__name__}."
+            "A generalist has one input and one output, and ends in a Dense "
+            "layer with a bias and without activation. Received one whose last "
+            f"layer is {type(last).__name__}."
         )
+
+
+def _is_output(layer, model):
+    """Whether a model's only output is that of a layer."""
+    outputs = keras.tree.flatten(model_checks.outputs(model))
+    return len(outputs) == 1 and layer.output is outputs[0]
+
+
+def _free_name(name, model):
+    """A name that no layer of a model has."""
+    taken = {layer.name for layer in model.layers}
+    names = (f"{name}_{number}" for number in itertools.count(1))
+    return next(
+        one for one in itertools.chain([name], names) if one not in taken
+    )
