@@ -32,6 +32,9 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.generalist = cls.trained("generalist", 0)
+        # Names that parts of the combined model have, too.
+        cls.generalist.name = "combined"
+        cls.generalist.save(cls.folder / "generalist.keras")
         cls.config = training.SpecialistsConfig(
             data_dir=cls.data_dir,
             generalist=str(cls.folder / "generalist.keras"),
