@@ -83,9 +83,10 @@ _SETTINGS = (
     flags.DEFINE_integer("seed", 0, "Of weights, order, and clusters."),
 )
 _OUTPUT_DIR = output_flags.define_output_dir(
-    "Directory to make: combined.keras, generalist.keras, specialists/ and "
-    "specialists.json, report.md with its plots, config.json, metrics.jsonl, "
-    "curves.jsonl."
+    "Directory to make: combined.keras and generalist.keras, beside each what "
+    "is known of it as .json, specialists/ and specialists.json, report.md "
+    "with its plots, config.json, metrics.jsonl, predictions.npz, "
+    "curves.jsonl and tensorboard/."
 )
 
 

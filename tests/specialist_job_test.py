@@ -147,6 +147,13 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
                 ),
                 self.folder / "leak",
             )
+        with self.assertRaisesRegex(ValueError, "SavedModel alone.*=litert"):
+            training.run_export(
+                training.ExportConfig(
+                    str(self.path / "combined.keras"), ("litert",)
+                ),
+                self.folder / "exported",
+            )
 
     @pytest.mark.slow
     def test_goes_on(self):

@@ -75,11 +75,11 @@ def combine(
     """The distribution that minimises equation 5, for each example of a batch.
 
     Three ways lead to the same minimum, all in float64. The interior-point
-    method gets there in a few steps, whatever the models say. Gradient descent
-    in the logits is the paper's; it has momentum here. The fixed point replaces
-    `q` by the mean of what the models say, in which the dustbin mass of a
-    specialist is dealt out as `q` deals it. Both never raise the objective, and
-    are slow where models are sure of themselves.
+    method gets there in a few steps, also where models give classes next to
+    nothing. Gradient descent in the logits is the paper's; it has momentum
+    here. The fixed point replaces `q` by the mean of what the models say, in
+    which the dustbin mass of a specialist is dealt out as `q` deals it. Both
+    never raise the objective, and are slow where models are sure of themselves.
 
     Args:
         generalist_probs: Float tensor, shape `[batch, num_classes]`.

@@ -1,4 +1,4 @@
-"""The minimum of equation 5, however sure of themselves the models are.
+"""The minimum of equation 5, where models are very sure of themselves, too.
 
 With `s[j]` what all active models say of single classes, `d[m]` the dustbins,
 `Q[m]` the mass of `q` outside of the classes of specialist `m`, and `n` how

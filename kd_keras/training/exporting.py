@@ -12,6 +12,7 @@ from kd_keras import export
 from kd_keras import json_files
 from kd_keras import runs
 from kd_keras import saved_teachers
+from kd_keras import specialists
 from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
@@ -98,14 +99,15 @@ def run_export(config, output_dir, *, overwrite=False):
         FileNotFoundError: If there is no such model or data set.
         ImportError: If the runtime of a format is not installed.
         RuntimeError: If a file does not answer as the student does.
-        ValueError: If the model does not fit the data, or is no `.keras` file,
-            or the record beside it is of another model.
+        ValueError: If the model does not fit the data or a format, or is no
+            `.keras` file, or the record beside it is of another model.
     """
     identity = {"program": "export_student", **dataclasses.asdict(config)}
     run = runs.Run(
         output_dir, identity, overwrite=overwrite, inputs=[config.model]
     )
     student = _load(config.model)
+    _check_format(config, student)
     record = cards.find_record(config.model)
     if record is not None:
         cards.check_record(record, student, config.model)
@@ -133,6 +135,21 @@ def _load(path):
             "exported already."
         )
     return model
+
+
+def _check_format(config, student):
+    """Raises if a model takes what a format has not."""
+    others = sorted(set(config.format) - {"saved_model"})
+    if others and any(
+        isinstance(layer, specialists.CombineSpecialists)
+        for layer in student.layers
+    ):
+        raise ValueError(
+            "A generalist with its specialists is exported as a SavedModel "
+            "alone, because equation 5 is solved in float64 by a loop. Distil "
+            "it into one net first: python -m scripts.distill "
+            f"--teacher={config.model}. Received: format={','.join(others)}."
+        )
 
 
 def _check_classes(record, student, source):
