@@ -266,8 +266,7 @@ class ViewsTest(stored_targets.StoreTestCase, parameterized.TestCase):
         )
         return soft_targets.open_store(self.path)
 
-    @parameterized.parameters(None, 5)
-    def test_each_view_has_its_own_targets(self, buffer_size):
+    def test_each_view_has_its_own_targets(self):
         store = self.write()
         seen = []
         for epoch in range(4):
@@ -277,7 +276,8 @@ class ViewsTest(stored_targets.StoreTestCase, parameterized.TestCase):
                 augment=self.shift,
                 shuffle_seed=1,
                 epoch=epoch,
-                shuffle_buffer_size=buffer_size,
+                # All of them, or five at a time.
+                shuffle_buffer_size=(None, 5)[epoch % 2],
             )
             for image, targets in data:
                 self.assertAllClose(
