@@ -16,6 +16,7 @@ class ArmsTest(tf.test.TestCase):
         lab = mock.MagicMock()
         lab.settings = experiments.Settings()
         lab.test.logits.return_value = np.eye(10)
+        lab.test.labels = np.arange(10)
         lab.test.quality.return_value = {}
         with (
             mock.patch.object(digit_nets, "teacher_of", return_value="live"),
@@ -49,6 +50,7 @@ class ArmsTest(tf.test.TestCase):
         image = np.full((28, 28, 1), 255, np.uint8)
         for arm, is_soft, is_shifted in (
             ("hard-masked", False, False),
+            ("hard-jittered", False, True),
             ("masked-20", True, False),
             ("jittered-20", True, True),
         ):

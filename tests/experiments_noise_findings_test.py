@@ -75,9 +75,9 @@ class FindTest(tf.test.TestCase):
     def test_all_of_it(self):
         results = self.results()
         found = gradient_noise.find(results, experiments.Settings())
-        self.assertEqual([c.holds for c in found.checks], [True] * 6)
+        self.assertEqual([c.holds for c in found.checks], [True] * 7)
         self.assertEqual(
-            [check.is_certain for check in found.checks], [True] + [False] * 5
+            [check.is_certain for check in found.checks], [True] + [False] * 6
         )
         # The mean of both seeds, 0.015, and 0.01 / sqrt(2).
         self.assertIn("2.1 standard errors", found.checks[0].measured)
@@ -111,7 +111,8 @@ class FindTest(tf.test.TestCase):
         for run in results["rates-soft-20", 1]["rates"]:
             run["is_stable"] = run["rate"] < 0.5
         self.assertEqual(
-            self.holds(results), [False, False, False, True, False, True]
+            self.holds(results),
+            [False, False, False, True, False, True, True],
         )
         # Beyond the epochs of the claim it is not asked.
         results = self.results()
@@ -125,7 +126,9 @@ class FindTest(tf.test.TestCase):
         """What is not done yet is left out."""
         results = self.results()
         one = {key: r for key, r in results.items() if key[1] == 0}
-        self.assertEqual(self.holds(one), [True, True, True, None, True, None])
+        self.assertEqual(
+            self.holds(one), [True, True, True, None, True, True, None]
+        )
         for arm in {arm for arm, _ in results}:
             alone = {key: r for key, r in results.items() if key[0] == arm}
             found = gradient_noise.find(alone, experiments.Settings())

@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import experiments
 from kd_keras import reports
@@ -18,6 +19,7 @@ from kd_keras.experiments import digit_nets
 from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
 from kd_keras.experiments import mnist_table
+from kd_keras.experiments import per_example
 from kd_keras.experiments import units
 from kd_keras.reports import experiment_plots
 from kd_keras.training import curves
@@ -256,12 +258,13 @@ class MnistTableTest(digits_runs.DigitsTestCase):
         errors = {
             "teacher": (70, 72, 74),
             "hard": (140, 150, 145),
+            "hard-masked": (120, 121, 122),
             "soft-hard-20": (80, 82, 85),
             "views-20": (73, 74, 75),
             "masked-20": (76, 77, 78),
             "jittered-20": (70, 71, 72),
         }
-        errors |= {f"30-{t}": (310, 320) for t in (1, 8, 20, 100)}
+        errors |= {f"30-{t}": (310, 320) for t in ("hard", 1, 8, 20, 100)}
         errors |= {f"30-{t}": (280, 285) for t in (2, 4)}
         errors |= {"30-3": (270, 275), "300-8": (150, 151)}
         errors |= {"300-20": (155, 157), "300-100": (170, 171)}
@@ -272,7 +275,6 @@ class MnistTableTest(digits_runs.DigitsTestCase):
         }
         found = mnist_table.find(results, experiments.Settings())
         holds = {check.claim: check.holds for check in found.checks}
-        share = "share of the gap that T = 20"
         self.assertEqual(
             [claim for claim, does in holds.items() if not does],
             [
@@ -283,18 +285,71 @@ class MnistTableTest(digits_runs.DigitsTestCase):
                 "300 units: T = 8, 20 and 100 within 15 errors of each other",
             ],
         )
-        self.assertLen(holds, 14)
-        for arm, of_arm in (
-            (f"{share} closes", [80, 82, 85]),
-            (f"{share} with masked pixels closes", [76, 77, 78]),
+        self.assertLen(holds, 18)
+        # 72 of 75 and all of the interval up to 77: in the mean.
+        self.assertEqual(
+            [c.is_sure for c in found.checks if "at most 75" in c.claim],
+            [False],
+        )
+        for labels, of_arm, says in (
+            (145, [80, 82, 85], "between labels and teacher that T = 20 close"),
+            (145, [76, 77, 78], "T = 20 with masked pixels, longer"),
+            (121, [76, 77, 78], "between labels with masked pixels and"),
         ):
-            expected = (145 - np.mean(of_arm)) / (145 - 72)
+            expected = (labels - np.mean(of_arm)) / (labels - 72)
             (measured,) = (
                 check.measured
                 for check in found.checks
-                if check.claim == f"{arm}: at least 0.8"
+                if says in check.claim and "0.8" in check.claim
             )
             self.assertIn(f"{expected:.2f}", measured)
+
+    def test_seeds_that_are_not_all_there(self):
+        """Pairs are of the same seeds, and others are left out."""
+        results = {
+            (f"30-{t}", seed): {"test_errors": 300 - 10 * (t == 3) + seed}
+            for t in (1, 2, 3, 4, 8, 20, 100)
+            for seed in range(2)
+        }
+        results["30-3", 2] = {"test_errors": 9999}
+        results |= {
+            (arm, seed): {"test_errors": errors}
+            for arm, errors in (("soft-hard-20", 90), ("hard", 150))
+            for seed in range(3)
+        }
+        results["teacher", 1] = {"test_errors": 70}
+        found = mnist_table.find(results, experiments.Settings())
+        measured = {check.claim: check.measured for check in found.checks}
+        self.assertIn(
+            "T = 3; at T = 20 more errors by 10.0 (10.0 to 10.0)",
+            measured.values(),
+        )
+        (share,) = (line for line in found.headlines if "share" in line.what)
+        self.assertEqual((share.ours, share.seeds), ("0.75", 1))
+
+    def test_right_on_which(self):
+        """McNemar's test takes what results keep."""
+        labels = np.zeros(100, int)
+        wrong = np.zeros([2, 100, 2])
+        wrong[0, :30, 1] = wrong[1, :5, 1] = 1.0
+        found = mnist_table.find(
+            {
+                (arm, 0): {
+                    "test_errors": int(logits.argmax(1).sum()),
+                    "test_examples": 100,
+                    "right": per_example.packed(logits, labels),
+                }
+                for arm, logits in zip(
+                    ("hard", "soft-hard-20"), wrong, strict=True
+                )
+            },
+            experiments.Settings(),
+        )
+        p = comparison.mcnemar(np.arange(100) >= 30, np.arange(100) >= 5)
+        self.assertIn(
+            f"fewer by 25.0, in 1 of 1 seeds; McNemar's p = {p:.2g}",
+            [check.measured for check in found.checks],
+        )
 
 
 class PlotsTest(tf.test.TestCase):

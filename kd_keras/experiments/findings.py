@@ -57,6 +57,32 @@ def is_above(difference, at_least=0.0):
     return False if high < at_least else None
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A share of a gap, over paired seeds.
+
+    Attributes:
+        value: Ratio of the means, 0 at the baseline and 1 at the reference.
+        low: Lower bound of its 95% interval; minus infinity if it has none.
+        high: The upper one; infinity if it has none.
+        seeds: How many paired seeds there are.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def text(self):
+        """The share with its interval."""
+        if math.isfinite(self.low):
+            return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.value:.2f}" + (
+            " (interval without bounds)" if self.seeds > 1 else ""
+        )
+
+
 def recovered(baseline, distilled, reference):
     """Share of a gap in errors that distillation closes.
 
@@ -66,17 +92,20 @@ def recovered(baseline, distilled, reference):
         reference: Errors of what it is to reach, of the same seeds.
 
     Returns:
-        A tuple of the share of the means, 0 at the baseline and 1 at the
-        reference, and of a text with its 95% interval.
+        A `Share`.
+
+    Example:
+
+    >>> recovered([20, 22, 21], [11, 13, 11], [2, 3, 4]).text
+    '0.52 (0.39 to 0.69)'
     """
-    share, low, high = comparison.ratio_of_means(
-        [one - other for one, other in zip(baseline, distilled, strict=True)],
-        [one - other for one, other in zip(baseline, reference, strict=True)],
+    return Share(
+        *comparison.ratio_of_means(
+            [one - two for one, two in zip(baseline, distilled, strict=True)],
+            [one - two for one, two in zip(baseline, reference, strict=True)],
+        ),
+        len(baseline),
     )
-    text = f"{share:.2f}"
-    if math.isfinite(low):
-        text += f" ({low:.2f} to {high:.2f})"
-    return share, text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,12 +200,72 @@ class Check:
         measured: What was found, with its interval or spread.
         holds: Whether it does; None if the seeds do not suffice to tell.
         is_certain: Whether a quick run must hold it, too.
+        is_sure: Whether all of the interval says what its middle says.
+            Defaults to True, as where there is no interval.
     """
 
     claim: str
     measured: str
     holds: bool | None
     is_certain: bool = False
+    is_sure: bool = True
+
+
+def check_mean(
+    claim, values, least=-math.inf, most=math.inf, digits=1, unit=""
+):
+    """Whether a mean over the seeds, and its interval, lie in a range.
+
+    Args:
+        claim: What is expected.
+        values: One number for each seed.
+        least: Lower end of the range. Defaults to minus infinity.
+        most: Upper end of the range. Defaults to infinity.
+        digits: Digits behind the point in what was measured. Defaults to 1.
+        unit: What is said behind it. Defaults to nothing.
+
+    Returns:
+        A `Check`.
+
+    Example:
+
+    >>> check = check_mean("at most 75 errors", [72, 73, 80], most=75)
+    >>> check.holds, check.is_sure
+    (True, False)
+    """
+    bounds = comparison.paired_difference(values, [0.0] * len(values))
+    holds, is_sure = _lies(bounds, least, most)
+    return Check(
+        claim,
+        comparison.difference_text(bounds, digits) + unit,
+        holds,
+        is_sure=is_sure,
+    )
+
+
+def check_share(claim, share, at_least, more=""):
+    """Whether a share reaches a limit.
+
+    Args:
+        claim: What is expected.
+        share: A `Share`.
+        at_least: The limit.
+        more: What is to be said behind the share. Defaults to nothing.
+
+    Returns:
+        A `Check`.
+    """
+    holds, is_sure = _lies((share.value, share.low, share.high), at_least)
+    return Check(claim, share.text + more, holds, is_sure=is_sure)
+
+
+def _lies(bounds, least=-math.inf, most=math.inf):
+    """Whether a value lies in a range, and whether its interval says so."""
+    value, low, high = bounds
+    holds = least <= value <= most
+    if holds:
+        return True, least <= low and high <= most
+    return False, high < least or low > most
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from kd_keras import datasets
 from kd_keras import diagnostics
 from kd_keras.experiments import digit_nets
 from kd_keras.experiments import laboratory
+from kd_keras.experiments import per_example
 
 # Students on labels alone, on soft targets alone, and on both.
 ARMS = {
@@ -102,7 +103,7 @@ def measure(student, lab, kept, shifted):
         of the classes that the student did not see: as it is, after the shift
         that matches the prior (found on the training images, all classes,
         without their labels), and after the one that is best on the test split
-        itself.
+        itself; and on which it is right as it is.
     """
     labels, logits = lab.test.labels, lab.test.logits(student)
     # How often the classes occur is known; which image is one is not.
@@ -115,6 +116,7 @@ def measure(student, lab, kept, shifted):
     result = {
         "test_examples": len(labels),
         "unseen_examples": int(unseen.sum()),
+        "right": per_example.packed(logits, labels),
     }
     for name, shift in (("plain", 0.0), ("matched", matched), ("best", best)):
         moved = np.array(logits)

@@ -102,12 +102,14 @@ class Done:
             from another experiment.
         machine: On what, as text; several in order of their names.
         versions: Dict of packages to versions, of the first unit.
+        seeds: How many seeds have a result.
     """
 
     found: findings.Findings
     seconds: float
     machine: str
     versions: dict[str, str]
+    seeds: int
 
 
 def read_done(experiment, folder):
@@ -140,6 +142,7 @@ def read_done(experiment, folder):
         sum(result["seconds"] for result in each),
         ", ".join(sorted({result["machine"] for result in each})),
         each[0]["versions"],
+        len({seed for _, seed in results}),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from kd_keras import comparison
 from kd_keras.experiments import findings
+from kd_keras.experiments import per_example
 
 SAYS = {
     "generalist": "the generalist",
@@ -59,20 +60,6 @@ def _accuracy(found):
     return [100 * result["test_accuracy"] for result in found]
 
 
-def _right(result):
-    """On which test examples a model was right, a bool array."""
-    packed = np.frombuffer(bytes.fromhex(result["right"]), np.uint8)
-    return np.unpackbits(packed, count=result["test_examples"]).astype(bool)
-
-
-def _mcnemar(one, other):
-    """The p-value of each seed."""
-    return [
-        comparison.mcnemar(_right(a), _right(b))
-        for a, b in zip(one, other, strict=True)
-    ]
-
-
 def _gained(results, arm, baseline):
     """Points of accuracy by which an arm is better, for each paired seed."""
     better, worse = findings.paired(results, arm, baseline)
@@ -93,7 +80,7 @@ def _accuracies(results, by_arm):
                 comparison.interval(_accuracy(found), 2),
                 " ".join(f"{value:.2f}" for value in _accuracy(found)),
                 comparison.interval(gained, 2) if is_other else "-",
-                " ".join(f"{p:.2g}" for p in _mcnemar(*pair))
+                " ".join(f"{p:.2g}" for p in per_example.mcnemar(*pair))
                 if is_other
                 else "-",
             ]
@@ -267,7 +254,7 @@ def _checks(results, by_arm):
                 f"with specialists: above {SAYS[baseline]} (p < {_LEVEL} for "
                 "each seed)",
                 _gained(results, "clusters", baseline),
-                _mcnemar(better, worse),
+                per_example.mcnemar(better, worse),
             )
     for baseline in ("random", "covariance", "uncorrected"):
         gained = _gained(results, "clusters", baseline)

@@ -12,6 +12,7 @@ from kd_keras import datasets
 from kd_keras import models
 from kd_keras import specialists
 from kd_keras.experiments import laboratory
+from kd_keras.experiments import per_example
 from kd_keras.training import specialist_training
 
 # Seeds of initial weights apart from those of generalists.
@@ -62,10 +63,9 @@ class Work:
     def measured(self, model):
         """How good a model is, and on which test examples it is right."""
         logits = self._lab.test.logits(model)
-        right = logits.argmax(axis=1) == self._lab.test.labels
         return {
             **self._lab.test.quality(logits),
-            "right": np.packbits(right).tobytes().hex(),
+            "right": per_example.packed(logits, self._lab.test.labels),
         }
 
     def system(self, arm):

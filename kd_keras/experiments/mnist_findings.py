@@ -1,0 +1,288 @@
+"""What the first table found: errors, shares of the gap, temperatures."""
+
+import statistics
+
+from kd_keras import comparison
+from kd_keras.experiments import findings
+from kd_keras.experiments import per_example
+
+PAPER = {"teacher": 67, "hard": 146, "soft-hard-20": 74}
+TEMPERATURES = (1, 2, 3, 4, 8, 20, 100)
+
+_HEADLINES = (
+    "teacher",
+    "hard",
+    "hard-masked",
+    "hard-jittered",
+    "soft-hard-20",
+    "views-20",
+    "masked-20",
+    "jittered-20",
+)
+# Which arm closes how much of the gap between which labels and the teacher.
+_RECOVER = {
+    ("hard", "soft-hard-20"): "between labels and teacher that T = 20 closes",
+    ("hard", "masked-20"): "between labels and teacher that T = 20 with masked "
+    "pixels, longer training closes",
+    ("hard-masked", "masked-20"): "between labels with masked pixels and "
+    "teacher that T = 20 with the same closes",
+    ("hard-jittered", "jittered-20"): "between labels of jittered images and "
+    "teacher that T = 20 on the same closes",
+}
+_PAPER_SHARE = (146 - 74) / (146 - 67)
+SAYS = {
+    "teacher": "teacher: dropout, max-norm, jitter",
+    "teacher-views": "its mean over nine shifted views",
+    "hard": "student: labels",
+    "hard-masked": "labels, pixels masked",
+    "hard-jittered": "labels, jittered",
+    "soft-hard-20": "labels and soft targets, T = 20",
+    "soft-20": "soft targets alone, T = 20",
+    "soft-1": "soft targets alone, T = 1",
+    "logits": "logits alone",
+    "views-20": "labels and the mean over nine views' soft targets, T = 20",
+    "masked-20": "labels and soft targets, T = 20, pixels masked",
+    "jittered-20": "labels and soft targets, T = 20, jittered",
+}
+# Arms and what differs between them besides labels or soft targets: nothing.
+_PAIRS = (
+    ("hard", "soft-hard-20", "soft targets at T = 20"),
+    ("hard-masked", "masked-20", "with masked pixels, soft targets at T = 20"),
+    ("hard-jittered", "jittered-20", "jittered, soft targets at T = 20"),
+)
+
+
+def find(results, plan, arms, is_quick):
+    """What the results show.
+
+    Args:
+        results: Dict of `(arm, seed)` to what `mnist_table.run` returned.
+        plan: `mnist_table.Plan`.
+        arms: Names of all arms, in their order.
+        is_quick: Whether they are of a quick run, which shows no more than
+            that soft targets help.
+
+    Returns:
+        `findings.Findings`.
+    """
+    by_arm = findings.by_arm(results, arms)
+    errors = {arm: _errors(found) for arm, found in by_arm.items()}
+    main = {arm: errors[arm] for arm in SAYS if arm in errors}
+    paper = {} if is_quick else PAPER
+    dots = findings.Dots(
+        "errors",
+        "Errors",
+        "errors on the test split",
+        {SAYS[arm]: values for arm, values in main.items()},
+        {SAYS[arm]: float(paper[arm]) for arm in main if arm in paper},
+    )
+    checks = [*_helps(results)]
+    if not is_quick:
+        checks += [*_marks(results, errors), *_of_temperatures(results)]
+    of_width = [
+        units for units in plan.narrow_units if f"{units}-hard" in errors
+    ]
+    tables = [_table(by_arm, main, paper, plan)]
+    plots = [dots]
+    if of_width:
+        tables.append(_temperature_table(errors, of_width))
+        plots.append(_temperature_lines(errors, of_width))
+    return findings.Findings(
+        tuple(tables),
+        tuple(plots),
+        tuple(checks),
+        tuple(_headlines(results, errors)),
+    )
+
+
+def _errors(found):
+    return [result["test_errors"] for result in found]
+
+
+def _paired(results, *arms):
+    """Errors of several arms, for the seeds that all of them have."""
+    return [_errors(found) for found in findings.paired(results, *arms)]
+
+
+def _table(by_arm, main, paper, plan):
+    units, student = (
+        "-".join(map(str, each))
+        for each in (plan.teacher.units, plan.student_units)
+    )
+    return findings.Table(
+        "Errors on the test split",
+        ("arm", "paper", "ours", "each seed", "as the teacher, %"),
+        [
+            [
+                SAYS[arm],
+                f"{paper[arm]}" if arm in paper else "-",
+                comparison.interval(values),
+                " ".join(map(str, values)),
+                comparison.interval(
+                    [100 * one["teacher_agreement"] for one in by_arm[arm]], 2
+                )
+                if all("teacher_agreement" in one for one in by_arm[arm])
+                else "-",
+            ]
+            for arm, values in main.items()
+        ],
+        "Ours: mean with its 95% interval over the seeds, each of which has a "
+        f"teacher of its own. Teacher: {units} hidden units; students: "
+        f"{student}, trained for {plan.student.epochs} epochs, and for "
+        f"{plan.changing.epochs} where images are masked or jittered anew in "
+        "each of them, by labels or by soft targets. Masks and jitter are "
+        "regularizers, which the paper's student has not. The last column: "
+        "test examples of which both say the same class.",
+    )
+
+
+def _headlines(results, errors):
+    for arm in _HEADLINES:
+        if arm in errors:
+            yield findings.Headline(
+                f"errors of 10,000: {SAYS[arm]}",
+                str(PAPER.get(arm, "-")),
+                comparison.interval(errors[arm]),
+                len(errors[arm]),
+            )
+    for arms, says in _RECOVER.items():
+        if share := _recovered(results, *arms):
+            yield findings.Headline(
+                f"share of the gap {says}",
+                _paper_share(arms),
+                share.text,
+                share.seeds,
+            )
+
+
+def _paper_share(arms):
+    """What the paper has of a share, which has no masks and no jitter."""
+    if arms == ("hard", "soft-hard-20"):
+        return f"{_PAPER_SHARE:.2f}"
+    return "-"
+
+
+def _recovered(results, hard, soft):
+    """The share of the gap an arm closes; None where an arm is missing."""
+    errors = _paired(results, hard, soft, "teacher")
+    return findings.recovered(*errors) if errors[0] else None
+
+
+def _temperature_table(errors, widths):
+    return findings.Table(
+        "Temperature and width: errors on the test split",
+        ("units", "labels", *(f"T = {t}" for t in TEMPERATURES)),
+        [
+            [
+                f"{units}",
+                *(
+                    comparison.interval(errors[f"{units}-{target}"])
+                    if f"{units}-{target}" in errors
+                    else "-"
+                    for target in ("hard", *TEMPERATURES)
+                ),
+            ]
+            for units in widths
+        ],
+        "Units in each of two layers. Labels alone, or labels and soft "
+        "targets. Paper, without numbers: with 300 units and more all "
+        "temperatures above 8 do about as well; with 30 units 2.5 to 4 do "
+        "significantly better than higher or lower ones.",
+    )
+
+
+def _temperature_lines(errors, widths):
+    return findings.Lines(
+        "temperatures",
+        "Temperature and width",
+        "temperature",
+        "errors on the test split",
+        {
+            f"{units} units": {
+                temperature: errors[f"{units}-{temperature}"]
+                for temperature in TEMPERATURES
+                if f"{units}-{temperature}" in errors
+            }
+            for units in widths
+        },
+        {
+            f"{units} units, labels": statistics.fmean(errors[f"{units}-hard"])
+            for units in widths
+        },
+        log_x=True,
+    )
+
+
+def _helps(results):
+    """Whether soft targets take errors away, all else being the same."""
+    for hard, soft, says in _PAIRS:
+        pair = findings.paired(results, hard, soft)
+        if not pair[0]:
+            continue
+        labels, targets = map(_errors, pair)
+        fewer = comparison.paired_difference(labels, targets)
+        better = sum(h > s for h, s in zip(labels, targets, strict=True))
+        yield findings.Check(
+            f"{says} take errors away from labels alone",
+            f"fewer by {comparison.difference_text(fewer)}, in {better} of "
+            f"{len(labels)} seeds{per_example.mcnemar_text(*pair)}",
+            findings.is_above(fewer),
+        )
+
+
+def _marks(results, errors):
+    """The lines of the protocol, and marks that were set."""
+    for arm, least, most in (
+        ("teacher", 0, 105),
+        ("teacher", 0, 75),
+        ("hard", 125, 180),
+        ("soft-hard-20", 0, 74),
+        ("views-20", 0, 74),
+        ("masked-20", 0, 74),
+        ("jittered-20", 0, 67),
+    ):
+        if arm in errors:
+            limits = f"{least} to {most}" if least else f"at most {most}"
+            yield findings.check_mean(
+                f"{SAYS[arm]}: {limits} errors", errors[arm], least, most
+            )
+    for arms, says in _RECOVER.items():
+        share = _recovered(results, *arms)
+        for at_least in (0.5, 0.8) if share else ():
+            yield findings.check_share(
+                f"share of the gap {says}: at least {at_least}", share, at_least
+            )
+
+
+def _of_temperatures(results):
+    of_30 = _paired(results, *(f"30-{t}" for t in TEMPERATURES))
+    if of_30[0]:
+        means = dict(
+            zip(TEMPERATURES, map(statistics.fmean, of_30), strict=True)
+        )
+        best = min(means, key=means.get)
+        difference = comparison.paired_difference(
+            *(of_30[TEMPERATURES.index(t)] for t in (20, best))
+        )
+        yield findings.Check(
+            "30 units: the best temperature lies in 1.5 to 6, and beats 20",
+            f"T = {best}; at T = 20 more errors by "
+            f"{comparison.difference_text(difference)}",
+            findings.is_above(difference) if 1.5 <= best <= 6 else False,
+        )
+        for_labels = _paired(results, "30-hard", f"30-{best}")
+        if for_labels[0]:
+            fewer = comparison.paired_difference(*for_labels)
+            yield findings.Check(
+                "30 units: the best temperature beats labels alone",
+                f"fewer errors by {comparison.difference_text(fewer)}",
+                findings.is_above(fewer),
+            )
+    of_300 = _paired(results, *(f"300-{t}" for t in (8, 20, 100)))
+    if of_300[0]:
+        means = [statistics.fmean(values) for values in of_300]
+        yield findings.Check(
+            "300 units: T = 8, 20 and 100 within 15 errors of each other",
+            ", ".join(f"{value:.1f}" for value in means),
+            max(means) - min(means) <= 15,
+        )

@@ -1,0 +1,71 @@
+"""On which test examples a net was right, as results keep it."""
+
+import numpy as np
+
+from kd_keras import comparison
+
+
+def packed(logits, labels):
+    """A string that says which predictions are right, a bit for each.
+
+    Args:
+        logits: Float array, shape `[num_examples, num_classes]`.
+        labels: int array, shape `[num_examples]`.
+
+    Returns:
+        Hexadecimal string, as results keep it as `right`.
+
+    Example:
+
+    >>> packed(np.eye(3), np.array([0, 1, 0]))
+    'c0'
+    """
+    return np.packbits(logits.argmax(axis=1) == labels).tobytes().hex()
+
+
+def right(result):
+    """The same of a result, as a bool array.
+
+    Args:
+        result: Dict with `right` and `test_examples`.
+
+    Returns:
+        Bool array, shape `[test_examples]`.
+
+    Example:
+
+    >>> right({"right": "c0", "test_examples": 3})
+    array([ True,  True, False])
+    """
+    bits = np.frombuffer(bytes.fromhex(result["right"]), np.uint8)
+    return np.unpackbits(bits, count=result["test_examples"]).astype(bool)
+
+
+def mcnemar(one, other):
+    """McNemar's p-value of each pair of results.
+
+    Args:
+        one: List of results.
+        other: List of results of the same seeds.
+
+    Returns:
+        List of floats; of pairs that do not keep what was right, none.
+
+    Example:
+
+    >>> mcnemar([{"right": "c0", "test_examples": 3}], [{}])
+    []
+    """
+    return [
+        comparison.mcnemar(right(a), right(b))
+        for a, b in zip(one, other, strict=True)
+        if "right" in a and "right" in b
+    ]
+
+
+def mcnemar_text(one, other):
+    """These p-values as the end of a sentence; nothing if there are none."""
+    values = mcnemar(one, other)
+    if not values:
+        return ""
+    return f"; McNemar's p = {', '.join(f'{p:.2g}' for p in values)}"

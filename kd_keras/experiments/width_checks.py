@@ -1,0 +1,158 @@
+"""What the width experiment claims: the protocol's lines, and headlines."""
+
+from kd_keras import comparison
+from kd_keras.experiments import findings
+from kd_keras.experiments.width_measures import AT_LEAST
+from kd_keras.experiments.width_measures import HARD_RADIUS
+from kd_keras.experiments.width_measures import PAPER_GAPS
+from kd_keras.experiments.width_measures import PAPER_TEACHERS
+from kd_keras.experiments.width_measures import RADIUS
+from kd_keras.experiments.width_measures import TASKS
+from kd_keras.experiments.width_measures import accuracies
+from kd_keras.experiments.width_measures import gap_of
+from kd_keras.experiments.width_measures import has
+from kd_keras.experiments.width_measures import name_of
+from kd_keras.experiments.width_measures import signed
+from kd_keras.experiments.width_measures import teachers
+
+
+def checks(practical, theorem, settings):
+    """The lines of the protocol; of the practical nets it has none.
+
+    Args:
+        practical: Dict of tasks to results.
+        theorem: The same of that regime.
+        settings: `laboratory.Settings`.
+
+    Yields:
+        `findings.Check`.
+    """
+    if settings.quick:
+        for task, found in theorem.items():
+            widths = found[0]["students"][RADIUS]
+            gaps = [gap_of(found, "soft", width, RADIUS) for width in widths]
+            yield findings.Check(
+                f"projected, B = {RADIUS}, {name_of(task)}: soft labels do "
+                "better than labels",
+                "; ".join(
+                    f"{width} units {signed(gap)}"
+                    for width, gap in zip(widths, gaps, strict=True)
+                ),
+                min(mean for mean, _, _ in gaps) > 0,
+                is_certain=True,
+            )
+        return
+    for task, paper in PAPER_TEACHERS.items():
+        found = practical.get(task) or theorem.get(task)
+        if found:
+            mean, _ = comparison.mean_and_spread(teachers(found))
+            yield findings.Check(
+                f"teacher, {name_of(task)}: within 0.4 of {paper}%",
+                f"{comparison.interval(teachers(found), 2)}%",
+                abs(mean - paper) <= 0.4,
+            )
+    for task, found in theorem.items():
+        for width in ("4", "8"):
+            gap = gap_of(found, "soft", width, RADIUS)
+            yield findings.Check(
+                f"projected, B = {RADIUS}, {name_of(task)}, {width} units: "
+                f"soft labels at least {AT_LEAST:g} points above labels",
+                signed(gap),
+                findings.is_above(gap, AT_LEAST),
+            )
+        # What is left of it where hard labels have the radius they ask for.
+        if has(found, "4", HARD_RADIUS):
+            gap = comparison.paired_difference(
+                accuracies(found, "soft", "4", RADIUS),
+                accuracies(found, "hard", "4", HARD_RADIUS),
+            )
+            yield findings.Check(
+                f"projected, {name_of(task)}, 4 units: soft labels at B = "
+                f"{RADIUS} above labels at B = {HARD_RADIUS}",
+                signed(gap),
+                findings.is_above(gap),
+            )
+
+
+def of_difficulty(results):
+    """Whether soft targets add more where the task is harder.
+
+    Args:
+        results: As of `width_findings.find`.
+
+    Yields:
+        `findings.Check`.
+    """
+    for easier, harder, width, says in (
+        ("reduced", "all", "4", "all digits than with easy ones"),
+        ("all", "noise-0.3", "4", "noise of deviation 0.3 than none"),
+        ("all", "noise-1", "4", "noise of deviation 1 than none"),
+        ("0.01", "0.2", "4-4", "CIFAR-100, variance 0.2 than 0.01"),
+    ):
+        regime = "deep" if width == "4-4" else "practical"
+        pairs = findings.paired(
+            results, f"{regime}-{easier}", f"{regime}-{harder}"
+        )
+        if not pairs[0]:
+            continue
+        for target in ("soft-1", "soft-4"):
+            less, more = (
+                [
+                    soft - hard
+                    for soft, hard in zip(
+                        accuracies(found, target, width),
+                        accuracies(found, "hard", width),
+                        strict=True,
+                    )
+                ]
+                for found in pairs
+            )
+            gap = comparison.paired_difference(more, less)
+            yield findings.Check(
+                f"all weights by Adam, {target.replace('soft-', 'T = ')}: soft "
+                f"targets add more points with {says}",
+                signed(gap),
+                findings.is_above(gap),
+            )
+
+
+def headlines(practical, theorem, deep):
+    """What to say of it in a few lines; `findings.Headline` each.
+
+    Args:
+        practical: Dict of tasks to results.
+        theorem: The same of that regime.
+        deep: The same of variances.
+
+    Yields:
+        `findings.Headline`.
+    """
+    for task in TASKS:
+        paper = f"{PAPER_GAPS[task]['4']:+.2f}"
+        for says, found, target, *place in (
+            ("all weights by Adam, T = 1", practical, "soft-1", "4"),
+            ("projected, B = 10", theorem, "soft", "4", RADIUS),
+            (
+                "projected, B = 10, as near to 1/2 without a teacher",
+                theorem,
+                *("smooth", "4", RADIUS),
+            ),
+            ("not projected", theorem, "soft", "4", "inf"),
+        ):
+            if task in found and has(found[task], *place):
+                yield findings.Headline(
+                    "points that soft labels add to labels, 4 units, "
+                    f"{name_of(task)}: {says}",
+                    paper,
+                    signed(gap_of(found[task], target, *place)),
+                    len(found[task]),
+                )
+    for variance, found in deep.items():
+        width = next(iter(found[0]["students"]))
+        yield findings.Headline(
+            "points that soft targets at T = 4 add to labels, "
+            f"{name_of(variance)}",
+            "-",
+            signed(gap_of(found, "soft-4", width)),
+            len(found),
+        )
