@@ -6,6 +6,7 @@ import os
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -213,6 +214,7 @@ class CallbackTest(tf.test.TestCase):
         )
         self.assertAllClose(notes.rates, [0.25, 0.125, 0.0625])
 
+    @pytest.mark.slow
     def test_reduce_learning_rate_on_plateau(self):
         # A gain that is asked for and never made: half each epoch.
         _, _, notes = self.check(
@@ -239,6 +241,7 @@ class CallbackTest(tf.test.TestCase):
         self.assertAllEqual(flat(models[0]), notes.weights[best])
         self.assertNotAllClose(flat(models[0]), notes.weights[-1], 1e-3, 1e-3)
 
+    @pytest.mark.slow
     def test_swap_ema_weights(self):
         _, logs, _ = self.check(
             "labels",

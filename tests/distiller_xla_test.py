@@ -133,6 +133,7 @@ class UpdateTest(tf.test.TestCase, parameterized.TestCase):
         self.assert_same(jitted, plain)
         self.assertAllClose(logs, expected, 1e-5, 1e-6)
 
+    @pytest.mark.slow
     def test_fit_in_a_one_device_strategy(self):
         plain = compiled(jit_compile=False)
         expected = fit(plain)

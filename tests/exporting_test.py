@@ -7,6 +7,7 @@ import pathlib
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import kd_keras
@@ -205,6 +206,7 @@ class ExportingTest(digits_runs.DigitsTestCase):
         self.assertFalse((self.folder / "refused").exists())
         self.assertFalse((self.folder / "refused.partial").exists())
 
+    @pytest.mark.slow
     def test_nothing_appears_if_one_file_is_wrong(self):
         """The others are there by then."""
         write = export.export_onnx

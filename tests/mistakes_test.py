@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import keras
+import pytest
 import tensorflow as tf
 
 import kd_keras
@@ -187,6 +188,7 @@ class MistakesTest(digits_runs.DigitsTestCase):
             ],
         )
 
+    @pytest.mark.slow
     def test_export_student(self):
         output = [case for case in self.OUTPUT if "train_split" not in case[1]]
         self.check(
@@ -202,6 +204,7 @@ class MistakesTest(digits_runs.DigitsTestCase):
             ],
         )
 
+    @pytest.mark.slow
     def test_evaluate(self):
         output = [case for case in self.OUTPUT if "train_split" not in case[1]]
         self.check(

@@ -119,6 +119,7 @@ class BeamTest(tf.test.TestCase):
         self.assertTrue(marker.exists())
         self.assertEqual(content(self.path), self.expected("raise"))
 
+    @pytest.mark.slow
     def test_what_was_done_is_not_done_again(self):
         marker = self.folder / "marker"
         with self.assertRaisesRegex(Exception, "this worker fails"):

@@ -126,6 +126,7 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
         self.assertLen(one.evaluate(x, y, verbose=0, return_dict=True), 2)
         one.fit(x, y, verbose=0)
 
+    @pytest.mark.slow
     def test_ensemble(self):
         # A mean of distributions at each temperature.
         self.compare(_ensemble(), _data(), run_eagerly=True)
@@ -202,6 +203,7 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
         )
         self.assertEqual(histories["cool"].epoch, [0, 1])
 
+    @pytest.mark.slow
     def test_broken_off_and_taken_up(self):
         x, y, _ = _data()
 

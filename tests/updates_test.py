@@ -132,6 +132,7 @@ class CompiledUpdatesTest(tf.test.TestCase, parameterized.TestCase):
         for value in distiller.student.get_weights():
             self.assertTrue(np.isfinite(value).all())
 
+    @pytest.mark.slow
     def test_a_constraint_holds(self):
         distiller = fit(
             keras.optimizers.SGD(1.0),
@@ -141,6 +142,7 @@ class CompiledUpdatesTest(tf.test.TestCase, parameterized.TestCase):
         norms = np.linalg.norm(distiller.student.get_weights()[0], axis=0)
         self.assertAllLessEqual(norms, 0.5 + 1e-5)
 
+    @pytest.mark.slow
     def test_what_is_not_of_keras_is_left_alone(self):
         schedule = OwnSchedule(0.1, 100)
         for optimizer in (
