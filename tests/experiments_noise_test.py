@@ -133,6 +133,9 @@ class MeasuresTest(tf.test.TestCase):
             self.assertEqual(noise_rates.largest_stable(runs(stable)), expected)
         steps = [None, 300, 200, None]
         self.assertEqual(noise_rates.fewest_steps(runs([True] * 4, steps)), 200)
+        # What gets there first and diverges then does not count.
+        stable = [True, True, False, False]
+        self.assertEqual(noise_rates.fewest_steps(runs(stable, steps)), 300)
         self.assertIsNone(noise_rates.fewest_steps(runs([True] * 4)))
 
     def test_steps_are_counted_over_epochs(self):
