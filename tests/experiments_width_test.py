@@ -16,7 +16,7 @@ from kd_keras.experiments import laboratory
 from kd_keras.experiments import running
 from kd_keras.experiments import width
 from kd_keras.experiments import width_data
-from kd_keras.experiments import width_findings
+from kd_keras.experiments import width_measures
 from kd_keras.experiments import width_students
 from kd_keras.experiments import width_training
 from tests import digits_runs
@@ -94,6 +94,10 @@ class BoundsTest(tf.test.TestCase):
             1e-6,
         )
         self.assertAllClose(bounds.hard_radius(0.05, 0.1), 20 * 4.421905, 1e-6)
+        # One of the radii that are trained.
+        radius = int(bounds.hard_radius(0.05, 0.1))
+        self.assertEqual(width_measures.HARD_RADIUS, f"{radius}")
+        self.assertIn(radius, width.Plan().radii)
 
     def test_relations(self):
         """Where the bounds meet, and that of corollary 4 from theorem 2."""
@@ -252,6 +256,63 @@ class FindingsTest(tf.test.TestCase):
         found = width.find(self.results(20), settings)
         self.assertEqual([c.holds for c in found.checks], [True, False, False])
 
+    def test_radii_and_controls(self):
+        """What the ball does, and labels near 1/2 without a teacher."""
+        results = self.results(50)
+        for seed in range(3):
+            students = results["theorem-all", seed]["students"]
+            for radius, gained in (("88", 40), ("inf", 90)):
+                students[radius] = {
+                    "4": {
+                        **students["10"]["4"],
+                        "hard": students["10"]["4"]["soft"] + 60 - gained,
+                    }
+                }
+        found = width.find(results, experiments.Settings())
+        measured = {check.claim: check for check in found.checks}
+        at_88 = measured[
+            "projected, all digits, 4 units: soft labels at B = 10 above "
+            "labels at B = 88"
+        ]
+        self.assertEqual(at_88.measured[:5], "+2.00")
+        self.assertTrue(at_88.holds)
+        ours = {line.what.partition(": ")[2]: line for line in found.headlines}
+        near = ours["projected, B = 10, as near to 1/2 without a teacher"]
+        self.assertEqual(near.ours[:5], "+2.00")
+        self.assertEqual(ours["not projected"].ours[:5], "-3.00")
+
+    def test_difficulty(self):
+        """Whether more is added where the task is harder."""
+
+        def of(soft):
+            return {"hard": 100, "soft-1": 100, "soft-4": 100 - soft}
+
+        results = {
+            (f"{regime}-{task}", seed): {
+                "test_examples": 1000,
+                "teacher_errors": 16,
+                "students": {units: of(soft + seed)},
+            }
+            for regime, task, units, soft in (
+                ("practical", "reduced", "4", 10),
+                ("practical", "all", "4", 30),
+                ("practical", "noise-1", "4", 20),
+                ("deep", "0.01", "4-4", 0),
+                ("deep", "0.2", "4-4", 40),
+            )
+            for seed in range(3)
+        }
+        told = {
+            claim: (check.measured[:5], check.holds)
+            for check in width.find(results, experiments.Settings()).checks
+            if "T = 4" in (claim := check.claim)
+        }
+        self.assertEqual(
+            list(told.values()),
+            [("+2.00", True), ("-1.00", False), ("+4.00", True)],
+        )
+        self.assertIn("all digits than with easy ones", list(told)[0])
+
     def test_quick_and_single_seeds(self):
         one = {
             key: result
@@ -274,7 +335,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertLen(full, 10)
         self.assertEqual(quick, full[:2])
         self.assertEqual(
-            [f"practical-{task}" for task in width_findings.PAPER_GAPS],
+            [f"practical-{task}" for task in width_measures.PAPER_GAPS],
             [full[0], full[2]],
         )
 

@@ -1,6 +1,7 @@
 """Which classes belong together, and what a dustbin is worth."""
 
 import math
+import warnings
 from unittest import mock
 
 import numpy as np
@@ -107,6 +108,15 @@ class ClustersTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(
             specialists.prediction_covariance(probs), centred.T @ centred / 49
         )
+
+    def test_fewer_columns_than_sets(self):
+        """Equal ones are one cluster, which is nothing to warn of."""
+        apart = np.kron(np.eye(2), np.full([2, 2], 0.5))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.assertEqual(
+                specialists.cluster_classes(apart, 4), [[0, 1], [2, 3]]
+            )
 
     def test_refused(self):
         probs = np.eye(3)

@@ -168,7 +168,7 @@ class CombinedModelTest(tf.test.TestCase):
         for shifts, top_n, error, says in (
             ([0.0], 1, ValueError, "2 sets of classes and 1"),
             ([0.0, np.nan], 1, ValueError, "finite. Received: .0.0, nan"),
-            (["1", 0.0], 1, TypeError, "in nats. Received: '1'"),
+            (["1", 0.0], 1, TypeError, r"`dustbin_shifts\[0\]` is a number"),
             (0.5, 1, TypeError, "a list with a number.*Received: 0.5"),
             (_SHIFTS, 7, ValueError, "from 1 to 6. Received: 7"),
             (_SHIFTS, 1.5, TypeError, "Received: 1.5"),

@@ -23,8 +23,7 @@ def dustbin_set(dataset, classes, *, seed, share=0.5, keep_labels=False):
 
     All examples of the classes are kept, and so many others that the former
     make up `share` of the result; all others, if there are not as many, and
-    one at least. What
-    this oversampling does to a model is put right by
+    one at least. What this oversampling does to a model is put right by
     `kd_keras.specialists.dustbin_shift`.
 
     Args:

@@ -102,7 +102,10 @@ def run(arm, seed, lab):
     if name == "ensemble":
         # At T = 1, at which it is used.
         each = [lab.test.errors(lab.test.logits(member)) for member in members]
-        return {**_measured(lab, ensemble), "member_errors": each}
+        return {
+            **per_example.quality(lab.test, lab.test.logits(ensemble)),
+            "member_errors": each,
+        }
     if of.max_shift:
         # Ever new images: there is nothing to store.
         data = {"teacher": ensemble, **_shifts(of)}
@@ -119,15 +122,7 @@ def run(arm, seed, lab):
         soft_weight=_SOFT_WEIGHT,
         **data,
     )
-    return _measured(lab, model)
-
-
-def _measured(lab, model):
-    logits = lab.test.logits(model)
-    return {
-        **lab.test.quality(logits),
-        "right": per_example.packed(logits, lab.test.labels),
-    }
+    return per_example.quality(lab.test, lab.test.logits(model))
 
 
 def _member(lab, of, number):

@@ -144,10 +144,8 @@ def run(arm, seed, lab):
     )
     seen = [line for line in curve if "val_accuracy" in line]
     num_test = len(lab.test.labels)
-    logits = lab.test.logits(model)
     return {
-        **lab.test.quality(logits),
-        "right": per_example.packed(logits, lab.test.labels),
+        **per_example.quality(lab.test, lab.test.logits(model)),
         "train_examples": len(trained_on.labels),
         "train_errors": trained_on.errors(trained_on.logits(model)),
         "along_the_way": {

@@ -120,8 +120,7 @@ def run(arm, seed, lab):
     )
     return {
         "parameters": model.count_params(),
-        **lab.test.quality(logits),
-        "right": per_example.packed(logits, lab.test.labels),
+        **per_example.quality(lab.test, logits),
         "teacher_agreement": fidelity.agreement,
         "predictive_kl": fidelity.predictive_kl,
     }

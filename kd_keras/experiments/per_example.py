@@ -23,8 +23,24 @@ def packed(logits, labels):
     return np.packbits(logits.argmax(axis=1) == labels).tobytes().hex()
 
 
+def quality(examples, logits):
+    """What results keep of a net: its quality, and where it is right.
+
+    Args:
+        examples: `training.data.Examples` it is counted on.
+        logits: Float array, its logits for them.
+
+    Returns:
+        A dict.
+    """
+    return {
+        **examples.quality(logits),
+        "right": packed(logits, examples.labels),
+    }
+
+
 def right(result):
-    """The same of a result, as a bool array.
+    """On which test examples a result is right.
 
     Args:
         result: Dict with `right` and `test_examples`.

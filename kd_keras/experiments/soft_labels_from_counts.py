@@ -21,6 +21,7 @@ from kd_keras import ops
 from kd_keras.experiments import digit_nets
 from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
+from kd_keras.experiments import per_example
 
 TITLE = "Soft targets from repeated noisy labels, without a teacher"
 NUM_SEEDS = 5
@@ -129,7 +130,7 @@ def run(arm, seed, lab):
         "wrong_targets": float(
             (targets.argmax(axis=1) != lab.probe.labels).mean()
         ),
-        **lab.test.quality(student_logits),
+        **per_example.quality(lab.test, student_logits),
         "divergence_from_annotators": diagnostics.fidelity(
             lab.test.labels, test_logits, student_logits
         ).predictive_kl,

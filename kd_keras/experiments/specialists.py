@@ -124,4 +124,4 @@ def find(results, settings):
     Returns:
         `findings.Findings`.
     """
-    return specialists_findings.find(results, settings)
+    return specialists_findings.find(results, plan(settings))

@@ -29,19 +29,18 @@ _PAPER_CONDITIONAL = "43.1 / 45.9"
 _LEVEL = 0.05
 
 
-def find(results, settings):
+def find(results, plan):
     """What the results show.
 
     Args:
         results: Dict of `(arm, seed)` to results of `specialists.run`.
-        settings: `laboratory.Settings`.
+        plan: `specialists.Plan`.
 
     Returns:
         `findings.Findings`.
     """
-    del settings
     by_arm = findings.by_arm(results, SAYS)
-    tables = [_accuracies(results, by_arm), *_systems(by_arm)]
+    tables = [_accuracies(results, by_arm, plan), *_systems(by_arm)]
     dots = findings.Dots(
         "accuracy",
         "Accuracy",
@@ -68,7 +67,7 @@ def _gained(results, arm, baseline):
     ]
 
 
-def _accuracies(results, by_arm):
+def _accuracies(results, by_arm, plan):
     rows = []
     for arm, found in by_arm.items():
         gained = _gained(results, arm, "generalist")
@@ -91,7 +90,12 @@ def _accuracies(results, by_arm):
         rows,
         "Means with 95% intervals over the seeds, each with a generalist of "
         "its own. Gained: against the generalist of the same seed, with the "
-        f"p-value of each. {_shown(by_arm)}",
+        f"p-value of each. The generalist: {plan.generalist.epochs} epochs. "
+        f"{plan.num_sets} specialists of {plan.set_size} classes, "
+        f"{plan.specialist.head_epochs} epochs of the head alone and "
+        f"{plan.specialist.epochs} of all; {plan.specialist.sampled_share:.0%} "
+        "of what each sees is of its classes (paper: half). "
+        f"{_shown(by_arm)}",
     )
 
 

@@ -62,11 +62,8 @@ class Work:
 
     def measured(self, model):
         """How good a model is, and on which test examples it is right."""
-        logits = self._lab.test.logits(model)
-        return {
-            **self._lab.test.quality(logits),
-            "right": per_example.packed(logits, self._lab.test.labels),
-        }
+        test = self._lab.test
+        return per_example.quality(test, test.logits(model))
 
     def system(self, arm):
         """What a generalist and the specialists of an arm are worth."""

@@ -35,6 +35,24 @@ def check_whole(name, value, least, most=None):
         )
 
 
+def check_number(name, value):
+    """Raises unless an argument is a number.
+
+    Args:
+        name: What it is called, for the message.
+        value: Any object.
+
+    Raises:
+        TypeError: If it is none.
+
+    Example:
+
+    >>> check_number("sampled_share", 0.5)
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` is a number. Received: {value!r}.")
+
+
 def check_class_sets(class_sets, num_classes):
     """The classes of each specialist as lists of int.
 

@@ -160,6 +160,11 @@ def objective(probs, generalist_probs, specialist_probs, class_sets, active):
         TypeError: As of `combine`.
         ValueError: The same.
     """
+    if active is None:
+        raise TypeError(
+            "`active` is a bool tensor, shape [batch, num_specialists]. "
+            "Received: None."
+        )
     problem = _problem(generalist_probs, specialist_probs, class_sets, active)
     probs = _distributions("probs", probs)
     _check_shape("probs", probs, problem.start.shape)
@@ -200,13 +205,8 @@ def _problem(
             f"probabilities of {len(specialist_probs)}."
         )
     member = membership(class_sets, num_classes)
-    if active is None and top_n is not None:
-        active = _asked(generalist_probs, member, top_n)
     if active is None:
-        raise TypeError(
-            "`active` is a bool tensor, shape [batch, num_specialists]. "
-            "Received: None."
-        )
+        active = _asked(generalist_probs, member, top_n)
     active = tf.convert_to_tensor(active)
     if active.dtype != tf.bool:
         raise TypeError(

@@ -7,7 +7,8 @@ the dustbin until its logit is corrected.
 """
 
 import math
-import numbers
+
+from kd_keras.specialists.checks import check_number
 
 BAYES = "bayes"
 PAPER = "paper"
@@ -54,8 +55,7 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
         ("special_share", special_share),
         ("sampled_share", sampled_share),
     ):
-        if isinstance(share, bool) or not isinstance(share, numbers.Real):
-            raise TypeError(f"`{name}` is a number. Received: {share!r}.")
+        check_number(name, share)
         if not 0 < share < 1:
             raise ValueError(
                 f"`{name}` is a share between 0 and 1. Received: {share}."

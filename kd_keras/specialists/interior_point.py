@@ -13,7 +13,8 @@ Newton's method solves these for all at once, and keeps them above 0: it is the
 primal-dual interior-point method for the convex problem (Wright 1997,
 "Primal-Dual Interior-Point Methods", chapter 1), with targets that are not one
 small number but `s` and `d`. The system to solve in a step has one unknown for
-each specialist, and some ten steps are enough, some twenty for the hardest.
+each specialist, and some ten steps are enough, some twenty where models are
+sure of themselves; more where they give classes next to nothing.
 """
 
 import tensorflow as tf

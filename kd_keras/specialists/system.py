@@ -1,7 +1,6 @@
 """A generalist and its specialists as one model."""
 
 import math
-import numbers
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from kd_keras import ops
 from kd_keras.specialists import combination
 from kd_keras.specialists import equation_5
 from kd_keras.specialists.checks import check_class_sets
+from kd_keras.specialists.checks import check_number
 from kd_keras.specialists.checks import check_whole
 
 # Names of the parts of a combined model that are no models.
@@ -242,14 +242,11 @@ def _as_floats(dustbin_shifts):
         shifts = list(dustbin_shifts)
     except TypeError:
         raise TypeError(
-            "`dustbin_shifts` is a list with a number for each specialist. "
-            f"Received: {dustbin_shifts!r}."
+            "`dustbin_shifts` is a list with a number for each specialist, in "
+            f"nats. Received: {dustbin_shifts!r}."
         ) from None
-    for shift in shifts:
-        if isinstance(shift, bool) or not isinstance(shift, numbers.Real):
-            raise TypeError(
-                f"`dustbin_shifts` are numbers, in nats. Received: {shift!r}."
-            )
+    for number, shift in enumerate(shifts):
+        check_number(f"dustbin_shifts[{number}]", shift)
     return [float(shift) for shift in shifts]
 
 
