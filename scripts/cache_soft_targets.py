@@ -94,8 +94,11 @@ def main(argv):
 def _store(beam_options):
     from kd_keras import training
 
-    if view_flags.MAX_SHIFT.present and not flags.FLAGS.num_views:
-        raise ValueError("--max_shift is for views: give --num_views, too")
+    if not flags.FLAGS.num_views:
+        settings.check_used(
+            ("max_shift", "augment_seed"),
+            "these are for views. Give --num_views, too",
+        )
     config = training.StoreConfig(
         teacher=tuple(filter(None, _TEACHERS.value)),
         image_size=settings.numbers(data_flags.IMAGE_SIZE),

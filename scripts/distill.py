@@ -92,6 +92,7 @@ def _distill():
     from kd_keras import reports
     from kd_keras import training
 
+    _check_used()
     config = training.DistillConfig(
         **settings.values(_SETTINGS),
         **{flag.name: settings.numbers(flag, float) for flag in _NUMBERS},
@@ -109,6 +110,21 @@ def _distill():
     if sizes:
         print(training.summarise(rows, sizes))
         print(f"Written: {_OUTPUT_DIR.value}")
+
+
+def _check_used():
+    """Raises if a flag is given that the others make useless."""
+    if any(_TEACHERS.value):
+        settings.check_used(
+            ("teacher_model", "teacher_dropout", "teacher_epochs"),
+            "these are of a teacher that is trained here, and --teacher gives "
+            "one",
+        )
+    if "label_smoothing" not in _CONTROL.value:
+        settings.check_used(
+            ("label_smoothing",),
+            "it is of a control. Give --control=hard,label_smoothing, too",
+        )
 
 
 def run():

@@ -72,6 +72,23 @@ def values(holders):
     }
 
 
+def check_used(names, needed):
+    """Raises if one of these flags is given, as nothing would come of it.
+
+    What a file gives by --config does not count: it holds all settings.
+
+    Args:
+        names: Names of the flags.
+        needed: What they are for, and what to give for that.
+
+    Raises:
+        ValueError: If one is on the command line.
+    """
+    given = [f"--{name}" for name in names if flags.FLAGS[name].present]
+    if given:
+        raise ValueError(f"nothing would come of {', '.join(given)}: {needed}")
+
+
 def numbers(flag, kind=int):
     """The value of a list flag as numbers.
 

@@ -99,6 +99,7 @@ def _train():
     from kd_keras import reports
     from kd_keras import training
 
+    _check_used()
     found = training.run_specialists(
         training.SpecialistsConfig(
             **settings.values(_SETTINGS),
@@ -116,6 +117,27 @@ def _train():
         return
     print(training.summarise_specialists(found))
     print(f"Written: {_OUTPUT_DIR.value}")
+
+
+def _check_used():
+    """Raises if a flag is given that the others make useless."""
+    if not flags.FLAGS.full_softmax:
+        settings.check_used(
+            ("temperature", "soft_weight"),
+            "these are of specialists that tell all classes. Give "
+            "--full_softmax, too",
+        )
+    if flags.FLAGS.generalist:
+        settings.check_used(
+            (
+                "generalist_model",
+                "generalist_dropout",
+                "generalist_epochs",
+                "learning_rate",
+            ),
+            "these are of a generalist that is trained here, and --generalist "
+            "gives one",
+        )
 
 
 def run():

@@ -131,7 +131,13 @@ class MistakesTest(digits_runs.DigitsTestCase):
                 ("from 2 to 10", "--set_size=0", "--num_sets=1"),
                 ("from 1 to 10", "--top_n=11"),
                 ("`epochs`", "--epochs=0", "--head_epochs=0"),
-                ("soft_weight", "--soft_weight=1"),
+                ("soft_weight", "--soft_weight=1", "--full_softmax"),
+                ("temperature: .*--full_softmax", "--temperature=3"),
+                (
+                    "generalist_model, --learning_rate: .*--generalist gives",
+                    "--generalist_model=mlp:5",
+                    "--learning_rate=0.1",
+                ),
                 ("share examples", "--cluster_split=test"),
             ],
         )
@@ -165,6 +171,8 @@ class MistakesTest(digits_runs.DigitsTestCase):
                     "--train_split=train+test",
                 ),
                 ("ends in softmax", "--student_model=HERE/soft.keras"),
+                ("teacher_epochs: ", self.TEACHER, "--teacher_epochs=60"),
+                ("control=hard,label_sm", "--label_smoothing=0.2"),
                 ("needs the `teacher`", "--soft_targets=HERE/x", "--teacher="),
             ],
         )
@@ -184,7 +192,8 @@ class MistakesTest(digits_runs.DigitsTestCase):
                     self.TEACHER,
                     "--teacher=HERE/7.keras",
                 ),
-                ("num_views", "--max_shift=1", self.TEACHER),
+                ("num_views", "--max_shift=2", self.TEACHER),
+                ("num_views", "--augment_seed=1", self.TEACHER),
             ],
         )
 
