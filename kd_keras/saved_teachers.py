@@ -1,6 +1,7 @@
 """Teachers from disk: `.keras` files and SavedModels."""
 
 import pathlib
+import re
 import zipfile
 
 import keras
@@ -79,6 +80,37 @@ class SavedModelTeacher:
         return self._signature(**tensors)
 
 
+def load_keras(path, custom_objects=None):
+    """Loads a `.keras` file, not compiled.
+
+    Args:
+        path: Path of the file.
+        custom_objects: As of `load_teacher`. Defaults to None.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: If it needs a class or a function that is not known.
+    """
+    try:
+        return keras.saving.load_model(
+            path, custom_objects=custom_objects, compile=False
+        )
+    except TypeError as error:
+        missing = re.search(r"not locate (class|function) '(\w+)'", str(error))
+        if missing is None:
+            raise
+        kind, name = missing.groups()
+        raise ValueError(
+            f"{path} needs the {kind} {name!r}, which is not known here. "
+            "Decorate it with @keras.saving.register_keras_serializable() and "
+            "import its module first; or give `custom_objects`, where they are "
+            "taken. The programs import no module of yours: save it as a "
+            "SavedModel for them, model.export(DIR), if it is to teach."
+        ) from error
+
+
 def load_teacher(path, custom_objects=None):
     """Loads a teacher from disk.
 
@@ -122,9 +154,7 @@ def load_teacher(path, custom_objects=None):
             raise ValueError(
                 f"{path} is no .keras file, or is damaged. Was it copied whole?"
             )
-        return keras.saving.load_model(
-            path, custom_objects=custom_objects, compile=False
-        )
+        return load_keras(path, custom_objects)
     raise ValueError(
         "A saved model is a .keras file or the directory of a "
         f"SavedModel (which holds a saved_model.pb). Received: {path}"

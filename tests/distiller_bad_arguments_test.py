@@ -281,6 +281,17 @@ class ConstructorTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "saved_model.pb"):
             kd_keras.load_teacher(folder)
 
+        class Odd(keras.layers.Layer):
+            def call(self, x):
+                return x
+
+        path = os.path.join(folder, "odd.keras")
+        keras.Sequential([keras.Input((2,)), Odd()]).save(path)
+        with self.assertRaisesRegex(ValueError, "class 'Odd', .* known here"):
+            kd_keras.load_teacher(path)
+        loaded = kd_keras.load_teacher(path, custom_objects={"Odd": Odd})
+        self.assertIsInstance(loaded.layers[0], Odd)
+
 
 if __name__ == "__main__":
     tf.test.main()

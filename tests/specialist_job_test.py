@@ -310,6 +310,7 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
         {"dustbin_rule": "guess"},
         {"top_n": 0},
         {"specialist_learning_rate": 0.0},
+        {"generalist": 3},
     )
     def test_bad_configuration(self, **fault):
         with self.assertRaisesRegex(ValueError, next(iter(fault))):

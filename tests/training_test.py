@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -189,10 +190,20 @@ class TrainingTest(digits_runs.DigitsTestCase, parameterized.TestCase):
         {"soft_weight": (0.5, 2.0)},
         {"control": ("soft",)},
         {"label_smoothing": 1.0},
+        {"teacher": 3},
+        {"teacher": ("a.keras", 3)},
+        {"student_weights": 3},
     )
     def test_bad_configuration(self, **fault):
         with self.assertRaisesRegex(ValueError, next(iter(fault))):
             training.DistillConfig(**fault)
+
+    def test_paths(self):
+        one = pathlib.Path("a.keras")
+        for teacher in ("a.keras", one, [one]):
+            config = training.DistillConfig(teacher=teacher, soft_targets=one)
+            self.assertEqual(config.teacher, ("a.keras",))
+            self.assertEqual(config.soft_targets, "a.keras")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kd_keras import models
+from kd_keras import saved_teachers
 
 EXAMPLES = "mlp:400,400, convnet:32,64, MobileNetV2 or teacher.keras"
 # Of the hidden layers of a teacher, as in the paper.
@@ -109,7 +110,7 @@ def _loaded(path, image_shape, num_classes):
             "A model to train is loaded from a .keras file; a SavedModel can "
             f"only teach. Received: {path}"
         )
-    model = keras.saving.load_model(path, compile=False)
+    model = saved_teachers.load_keras(path)
     takes, gives = model.input_shape, model.output_shape
     if takes != (None, *image_shape) or gives != (None, num_classes):
         raise ValueError(

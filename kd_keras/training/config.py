@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import os
 
 from kd_keras import arguments
 from kd_keras import ops
@@ -90,6 +91,8 @@ class DistillConfig:
     num_virtual_devices: int | None = None
 
     def __post_init__(self):
+        take_paths(self, "teacher")
+        take_path(self, "soft_targets", "student_weights")
         for name in ("temperature", "soft_weight"):
             value = getattr(self, name)
             if isinstance(value, numbers.Real):
@@ -196,6 +199,7 @@ class TeacherConfig:
     num_virtual_devices: int | None = None
 
     def __post_init__(self):
+        take_path(self, "weights")
         check_counts(self, "epochs", "batch_size")
         check_positive(self, "learning_rate")
         check_not_negative(self, "seed", "max_shift")
@@ -204,6 +208,35 @@ class TeacherConfig:
     def splits(self):
         """The splits to train on, to look at (or None) and to test on."""
         return self.train_split, self.validation_split, self.test_split
+
+
+def take_path(config, *names):
+    """Makes these fields texts, or None; raises unless they are paths."""
+    for name in names:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if not isinstance(value, (str, os.PathLike)):
+            raise ValueError(
+                f"`{name}` must be a path, or None. Received: {value!r}"
+            )
+        object.__setattr__(config, name, os.fspath(value))
+
+
+def take_paths(config, *names):
+    """Makes these fields tuples of texts; one path is one of one."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, (str, os.PathLike)):
+            value = (value,)
+        if not isinstance(value, (tuple, list)) or not all(
+            isinstance(path, (str, os.PathLike)) for path in value
+        ):
+            raise ValueError(
+                f"`{name}` must be a path, or a tuple of them. Received: "
+                f"{value!r}"
+            )
+        object.__setattr__(config, name, tuple(map(os.fspath, value)))
 
 
 def check_counts(config, *names):

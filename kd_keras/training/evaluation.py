@@ -15,6 +15,7 @@ from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
 from kd_keras.training.config import check_counts
+from kd_keras.training.config import take_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,7 @@ class EvaluationConfig:
     latency_rounds: int = 50
 
     def __post_init__(self):
+        take_path(self, "model", "teacher")
         check_counts(self, "batch_size", "num_bins", "latency_rounds")
         if any(size < 1 for size in self.latency_batch_sizes):
             raise ValueError(

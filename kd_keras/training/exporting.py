@@ -17,6 +17,7 @@ from kd_keras.training import cards
 from kd_keras.training import classifiers
 from kd_keras.training import provenance
 from kd_keras.training.config import check_counts
+from kd_keras.training.config import take_path
 
 # Formats, and what each is called in the output directory.
 FORMATS = {
@@ -66,6 +67,7 @@ class ExportConfig:
     any_size: bool = False
 
     def __post_init__(self):
+        take_path(self, "model")
         if not self.format or not set(self.format) <= set(FORMATS):
             raise ValueError(
                 f"`format` takes some of {', '.join(FORMATS)}. Received: "

@@ -92,6 +92,7 @@ class SpecialistsConfig:
     seed: int = 0
 
     def __post_init__(self):
+        config_lib.take_path(self, "generalist")
         config_lib.check_counts(
             self, "generalist_epochs", "batch_size", "num_sets", "top_n"
         )

@@ -11,6 +11,7 @@ from kd_keras.soft_targets import jobs
 from kd_keras.soft_targets import manifest
 from kd_keras.soft_targets import writing
 from kd_keras.training import classifiers
+from kd_keras.training.config import take_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,9 @@ class StoreConfig:
     augment_seed: int = 0
     num_ranges: int = 8
     batch_size: int = 256
+
+    def __post_init__(self):
+        take_paths(self, "teacher")
 
 
 def make_store_job(config):
