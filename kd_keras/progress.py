@@ -10,7 +10,7 @@ class Report:
     """Tells of steps done, with the time left.
 
     On a terminal it keeps one line up to date; elsewhere it prints a line
-    for each part of the work and nothing in between.
+    for each part of the work, and one each minute.
 
     Args:
         total_steps: Steps of the whole work.
@@ -21,6 +21,8 @@ class Report:
         self._total = total_steps
         self._stream = stream or sys.stderr
         self._is_terminal = self._stream.isatty()
+        # In seconds.
+        self._interval = 0.2 if self._is_terminal else 60.0
         self._done = 0
         self._part = ""
         self._begin = time.monotonic()
@@ -40,17 +42,13 @@ class Report:
         """Names the part of the work that begins."""
         self._part = part
         if not self._is_terminal:
-            self._stream.write(f"{self._status()}\n")
-            self._stream.flush()
+            self._show()
 
     def advance(self, steps):
         """Counts steps that were done."""
         self._done += steps
-        now = time.monotonic()
-        if self._is_terminal and now - self._last_shown > 0.2:
-            self._last_shown = now
-            self._stream.write(f"\r\x1b[K{self._status()}")
-            self._stream.flush()
+        if time.monotonic() - self._last_shown > self._interval:
+            self._show()
 
     def skip(self, steps):
         """Takes steps out of the work that were done before."""
@@ -71,6 +69,12 @@ class Report:
             num_models: For how many models each step counts. Defaults to 1.
         """
         return _Advance(self, num_models)
+
+    def _show(self):
+        self._last_shown = time.monotonic()
+        before, after = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
+        self._stream.write(f"{before}{self._status()}{after}")
+        self._stream.flush()
 
     def _status(self):
         share = self._done / max(self._total, 1)

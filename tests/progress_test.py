@@ -1,4 +1,5 @@
 import io
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,19 @@ class ProgressTest(tf.test.TestCase):
         self.assertEqual(lines[0], "  0%  first")
         self.assertRegex(lines[1], r"^ 50%  second  \(\d+ s left\)$")
         self.assertRegex(lines[2], r"^Done in \d+ s\.$")
+
+    def test_a_line_each_minute_in_a_log(self):
+        stream, clock = io.StringIO(), mock.Mock(return_value=1000.0)
+        with mock.patch("time.monotonic", clock):
+            report = progress.Report(100, stream)
+            report.start("first")
+            for _ in range(13):
+                clock.return_value += 10.0
+                report.advance(1)
+        self.assertEqual(
+            stream.getvalue().splitlines(),
+            ["  0%  first", "  7%  first  (930 s left)"],
+        )
 
     def test_one_line_on_a_terminal(self):
         stream = Terminal()

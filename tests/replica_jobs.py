@@ -19,6 +19,7 @@ from tests import processes
 from tests import reference
 from tests.replica_callback_jobs import written as written
 from tests.replica_optimizer_jobs import clipped as clipped
+from tests.replica_optimizer_jobs import clipped_otherwise as clipped_otherwise
 from tests.replica_refusals import refusals as refusals
 
 # A user's own strategy, made before kd_keras is imported.

@@ -145,9 +145,19 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
             with self.subTest(name):
                 self.assertAllClose(moved, got[name], rtol=0, atol=2e-6)
                 self.assertGreater(np.abs(moved).max(), 1e-3)
+
+    @pytest.mark.slow
+    def test_gradients_are_clipped_together_otherwise(self):
+        expected = on_one_device("clipped_otherwise")
+        got = mirrored(("clipped_otherwise",))["clipped_otherwise"]
+        for name, moved in expected.items():
+            with self.subTest(name):
+                self.assertAllClose(moved, got[name], rtol=0, atol=2e-6)
+                self.assertGreater(np.abs(moved).max(), 1e-3)
+        clipped = on_one_device("clipped") | expected
         for name in ("clipnorm", "global_clipnorm", "clipvalue"):
             self.assertNotAllClose(
-                expected[name], expected["not reached"], atol=1e-3
+                clipped[name], expected["not reached"], atol=1e-3
             )
 
     @pytest.mark.slow

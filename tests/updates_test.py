@@ -121,6 +121,7 @@ class CompiledUpdatesTest(tf.test.TestCase, parameterized.TestCase):
             one.get_weights(), several.get_weights(), rtol=1e-5, atol=1e-6
         )
 
+    @pytest.mark.slow
     def test_an_overflow_is_skipped(self):
         optimizer = keras.optimizers.LossScaleOptimizer(
             keras.optimizers.SGD(0.1), initial_scale=2.0**127
