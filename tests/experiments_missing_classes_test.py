@@ -94,6 +94,10 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
                 self.assertEqual(recipe, of.student)
                 self.assertEqual(given, expected)
                 self.assertEqual(kept, seen)
+        recipe, given, kept = self.trained(omitted_class, "soft-20-all")
+        self.assertEqual(recipe, omitted_class.plan(mock.Mock(quick=0)).student)
+        self.assertEqual(given, soft)
+        self.assertEqual(kept, set(range(10)))
 
     def test_images_that_both_see_masked(self):
         recipe, given, kept = self.trained(two_classes, "soft-masked-20")
@@ -129,6 +133,18 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
         self.assertEqual(
             [c.holds for c in found.checks], [True, True, False, False, False]
         )
+        of_all = {"plain": of(100, 2, 0.0)}
+        results["soft-20-all", 1] = results["soft-20-all", 2] = {
+            **results["soft-20", 1],
+            **of_all,
+        }
+        found = omitted_class.find(results, experiments.Settings())
+        self.assertIn("21.5 (15.1 to 27.9)", found.checks[-1].measured)
+        self.assertTrue(found.checks[-1].holds)
+        self.assertIn("3s, too: as it is", str(found.tables[0].rows[-1]))
+        of_all["plain"]["errors"] = 61
+        found = omitted_class.find(results, experiments.Settings())
+        self.assertFalse(found.checks[-1].holds)
 
     def test_findings_of_two_classes(self):
         def of(errors, shift):

@@ -95,12 +95,12 @@ def measure(student, lab, kept, shifted):
     Args:
         student: `keras.Model`.
         lab: `laboratory.Laboratory`.
-        kept: Classes of the transfer set.
+        kept: Classes of the transfer set, or of that which it is compared to.
         shifted: Classes whose logits are shifted.
 
     Returns:
         A dict of errors on the test split, and of errors on the test examples
-        of the classes that the student did not see: as it is, after the shift
+        of the classes that are not `kept`: as it is, after the shift
         that matches the prior (found on the training images, all classes,
         without their labels), and after the one that is best on the test split
         itself; and on which it is right as it is.
