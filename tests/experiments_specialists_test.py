@@ -243,6 +243,21 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual(
             list(holds.values()), [False, None, False, False, False, False]
         )
+        for seed in range(3):
+            results["clusters", seed] = results["generalist", seed] | {
+                name: results["clusters", seed][name]
+                for name in results["clusters", seed].keys()
+                - results["generalist", seed].keys()
+            }
+        found, holds = self.holds(results)
+        self.assertIsNone(list(holds.values())[-1])
+        self.assertFalse(found.checks[0].holds)
+        self.assertIn("no gain to keep", found.checks[-1].measured)
+        for result in results.values():
+            result["none_asked"] = result["none_asked_and_changed"] = 0
+        check = self.holds(results)[0].checks[0]
+        self.assertIsNone(check.holds)
+        self.assertEqual(check.measured, "each example asks one")
 
 
 if __name__ == "__main__":

@@ -216,13 +216,13 @@ def _headlines(results, by_arm):
         yield findings.Headline(
             "share of the specialists' gain that one distilled net keeps",
             "-",
-            kept[1],
-            len(_gained(results, "student-combined", "student-generalist")),
+            kept.text,
+            kept.seeds,
         )
 
 
 def _kept(results):
-    """Share of the gain that a student keeps, with its text."""
+    """Share of the gain that a student keeps, a `findings.Share`, or None."""
     each = findings.paired(
         results,
         *("student-combined", "student-generalist", "clusters", "generalist"),
@@ -230,14 +230,11 @@ def _kept(results):
     if not each[0]:
         return None
     student, control, system, generalist = map(_accuracy, each)
-    share, low, high = comparison.ratio_of_means(
+    bounds = comparison.ratio_of_means(
         np.subtract(student, control).tolist(),
         np.subtract(system, generalist).tolist(),
     )
-    text = f"{share:.2f}"
-    if np.isfinite([low, high]).all():
-        text += f" ({low:.2f} to {high:.2f})"
-    return share, text
+    return findings.Share(*bounds, len(student))
 
 
 def _checks(results, by_arm):
@@ -245,10 +242,13 @@ def _checks(results, by_arm):
     alone = [r for arm in _SYSTEMS for r in by_arm.get(arm, ())]
     if alone:
         changed = sum(result["none_asked_and_changed"] for result in alone)
+        none_asked = sum(result["none_asked"] for result in alone)
         yield findings.Check(
             "where no specialist is asked, nothing changes",
-            f"{changed} of {sum(r['none_asked'] for r in alone):,} examples",
-            changed == 0,
+            f"{changed} of {none_asked:,} examples"
+            if none_asked
+            else "each example asks one",
+            changed == 0 if none_asked else None,
             is_certain=True,
         )
     for baseline in ("generalist", *_LONGER):
@@ -272,11 +272,13 @@ def _checks(results, by_arm):
         yield _grows(by_arm["clusters"])
     if kept := _kept(results):
         gain = statistics.fmean(_gained(results, "clusters", "generalist"))
-        yield findings.Check(
-            "one net distilled from all keeps at least half of the gain",
-            f"{kept[1]} of {gain:.2f} points",
-            kept[0] >= 0.5 if gain > 0 else None,
-        )
+        claim = "one net distilled from all keeps at least half of the gain"
+        if gain > 0:
+            yield findings.check_share(
+                claim, kept, 0.5, f" of it, which is {gain:.2f} points"
+            )
+        else:
+            yield findings.Check(claim, "there is no gain to keep", None)
 
 
 def _is_better(claim, gained, values):
