@@ -30,7 +30,12 @@ _SELECTION = flags.DEFINE_bool(
     "Train on a part of the training split and count on the rest, to choose a "
     "recipe without the test split.",
 )
-_ARMS = flags.DEFINE_list("arms", None, "Arms to run. Default: all.")
+_ARMS = flags.DEFINE_list(
+    "arms",
+    None,
+    "Arms to run. Default: all; of specialists all but covariance, "
+    "full-softmax and anew.",
+)
 _SEEDS = flags.DEFINE_string(
     "seeds",
     None,

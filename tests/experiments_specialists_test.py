@@ -9,9 +9,11 @@ import tensorflow as tf
 from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import experiments
+from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
 from kd_keras.experiments import specialists
 from kd_keras.experiments import specialists_data
+from kd_keras.experiments import specialists_findings
 from kd_keras.training import specialist_training
 from tests import digits_runs
 
@@ -163,6 +165,34 @@ def _result(right, **more):
         "right": np.packbits(right).tobytes().hex(),
         **more,
     }
+
+
+class ArmsTest(digits_runs.DigitsTestCase):
+    def test_extra_arms_are_run_where_they_are_named(self):
+        settings = experiments.Settings(quick=True, data_dir=self.data_dir)
+        run = []
+
+        def note(arm, seed, lab):
+            run.append(arm)
+            return {}
+
+        with (
+            mock.patch.object(specialists, "run", note),
+            mock.patch.object(specialists_findings, "find") as find,
+        ):
+            find.return_value = findings.Findings((), (), (), ())
+            for arms in (None, ["anew", "longer"]):
+                experiments.run_experiment(
+                    specialists,
+                    settings,
+                    self.folder / "results",
+                    arms=arms,
+                    models_dir=self.folder / "models",
+                )
+        every = set(specialists.arms(settings))
+        self.assertLen(run, len(every) - 2)
+        self.assertEqual(every - set(run), {"covariance", "full-softmax"})
+        self.assertEqual(run[-1], "anew")
 
 
 class FindingsTest(tf.test.TestCase):

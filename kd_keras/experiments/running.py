@@ -25,7 +25,8 @@ def run_experiment(
         experiment: Its module, one of `EXPERIMENTS`.
         settings: `laboratory.Settings`.
         folder: Directory of the results.
-        arms: Names of the arms to run. Defaults to None: all.
+        arms: Names of the arms to run. Defaults to None: all but those of the
+            experiment's `EXTRA_ARMS`, if it has any.
         seeds: The seeds to run. Defaults to None: the first so many as the
             experiment wants; in a quick run the first.
         models_dir: Directory for teachers and stored soft targets, which all
@@ -48,7 +49,9 @@ def run_experiment(
             f"There is no arm {', '.join(unknown)}. Accepted: some of "
             f"{', '.join(known)}."
         )
-    wanted = [arm for arm in known if arms is None or arm in arms]
+    if arms is None:
+        arms = set(known) - set(getattr(experiment, "EXTRA_ARMS", ()))
+    wanted = [arm for arm in known if arm in arms]
     if hasattr(experiment, "check"):
         experiment.check(wanted, settings)
     name = experiment.__name__.rpartition(".")[2]
