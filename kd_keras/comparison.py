@@ -110,10 +110,11 @@ def ratio_of_means(numerators, denominators, confidence=0.95):
 
 
 def mcnemar(first_right, second_right):
-    """Probability that two models err alike, given where each is right.
+    """How likely such a difference is between models that are as good.
 
-    McNemar's exact test: of the examples that one model alone gets right, as
-    many would be the first's as the second's.
+    McNemar's exact test: if they were, then of the examples that one model
+    alone gets right as many would be the first's as the second's, but for
+    chance.
 
     Args:
         first_right: Bool array, shape `[num_examples]`.

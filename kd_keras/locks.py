@@ -3,7 +3,11 @@
 import contextlib
 import fcntl
 import os
+import sys
 import time
+
+# Seconds after which who waits says so.
+_PATIENCE = 2.0
 
 
 @contextlib.contextmanager
@@ -13,18 +17,22 @@ def hold(path, wait=False):
     Args:
         path: `pathlib.Path` of the directory, which may be removed and renamed
             meanwhile: the lock is beside it.
-        wait: Whether to wait until no other process holds it. Defaults to
-            False.
+        wait: Whether to wait until no other process holds it, which is said
+            on standard error if it takes long. Defaults to False.
 
     Raises:
         FileExistsError: If another process holds it, and `wait` is not given.
     """
+    begin, said = time.monotonic(), False
     while (lock := _lock(path)) is None:
         if not wait:
             raise FileExistsError(
                 f"Another process is at work on {path}. Wait for it, or choose "
                 "another output directory."
             )
+        if not said and time.monotonic() - begin > _PATIENCE:
+            print(f"Waiting: another process holds {path}.", file=sys.stderr)
+            said = True
         time.sleep(0.5)
     with lock:
         try:

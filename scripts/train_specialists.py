@@ -11,6 +11,8 @@ output. What was broken off goes on when it is started again. A process for
 which nothing is left ends; if those that are at the rest die, start it again.
 """
 
+import os
+
 from absl import app
 from absl import flags
 
@@ -71,8 +73,9 @@ _SETTINGS = (
     flags.DEFINE_enum(
         "dustbin_rule",
         "bayes",
-        ["bayes", "paper"],
-        "Correction for the sampling: exact, or by the paper's letter.",
+        ["bayes", "paper", "none"],
+        "Correction of the dustbin for the sampling: exact, by the paper's "
+        "letter, or none.",
     ),
     flags.DEFINE_integer(
         "top_n", 1, "Classes of the generalist that choose who is asked."
@@ -109,10 +112,16 @@ def _train():
         overwrite=output_flags.OVERWRITE.value,
         finish=reports.write_specialists_report,
     )
+    if found is None and os.path.isdir(_OUTPUT_DIR.value):
+        print(
+            f"Done before, by the same command: {_OUTPUT_DIR.value}, of which "
+            "report.md says what came of it. --overwrite makes it anew."
+        )
+        return
     if found is None:
         print(
-            "Nothing is left for this process: others are at the rest, or have "
-            f"written {_OUTPUT_DIR.value}. If they die, start this again."
+            "Nothing is left for this process: others are at the rest. If "
+            "they die, start this again."
         )
         return
     print(training.summarise_specialists(found))

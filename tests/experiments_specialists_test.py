@@ -241,18 +241,34 @@ class FindingsTest(tf.test.TestCase):
         )
         found, holds = self.holds(results)
         self.assertEqual(
-            list(holds.values()), [True, True, False, True, True, True]
+            list(holds.values()), [True, True, False, True, True, True, False]
+        )
+        self.assertEqual(
+            [check.is_sure for check in found.checks],
+            [True, True, True, True, True, False, True],
+        )
+        self.assertContainsInOrder(
+            [
+                "from 40.0 to 42.1% (beyond chance in 3 of 3 seeds)",
+                "has 41.6%; specialists are above that beyond chance in 1 of 3",
+                "one distilled from all is 1.1 points below the generalist",
+            ],
+            found.summary,
         )
         # 39 - 37/3... of the gain of 21 points of a thousand, 12.33 are kept.
         kept = np.mean([10, 12, 15]) / np.mean([20, 21, 22])
         self.assertIn(
-            f"{kept:.2f}", found.checks[-1].measured, found.checks[-1]
+            f"{kept:.2f}", found.checks[-2].measured, found.checks[-2]
         )
+        self.assertIn("+1.23 points", found.checks[-2].measured)
+        self.assertIn("of 2.09", found.checks[-2].measured)
+        self.assertIn("-1.10 points", found.checks[-1].measured)
         first = found.tables[0].rows[1]
         p = comparison.mcnemar(np.arange(1003) < 400, np.arange(1003) < 420)
         self.assertStartsWith(first[-1], f"{p:.2g} ")
         self.assertIn("41.87", first[2])
         table_4 = found.tables[2].rows
+        self.assertNotIn("each class has one", found.tables[1].note)
         self.assertEqual(table_4[2], ["2", "900", "300", "+66", "+22.0"])
         self.assertEqual(found.tables[-1].rows, [["0", "apple, pear"]])
         self.assertIn("1,100", found.tables[0].note)
@@ -269,10 +285,9 @@ class FindingsTest(tf.test.TestCase):
             }
         )
         results["clusters", 1]["none_asked_and_changed"] = 1
-        _, holds = self.holds(results)
-        self.assertEqual(
-            list(holds.values()), [False, False, False, False, False, False]
-        )
+        found, holds = self.holds(results)
+        self.assertEqual(list(holds.values()), [False] * 7)
+        self.assertIn("(beyond chance in 0 of 3 seeds)", found.summary)
         for seed in range(3):
             results["clusters", seed] = results["generalist", seed] | {
                 name: results["clusters", seed][name]
@@ -280,14 +295,44 @@ class FindingsTest(tf.test.TestCase):
                 - results["generalist", seed].keys()
             }
         found, holds = self.holds(results)
-        self.assertIsNone(list(holds.values())[-1])
+        self.assertIsNone(list(holds.values())[-2])
         self.assertFalse(found.checks[0].holds)
-        self.assertIn("no gain to keep", found.checks[-1].measured)
+        self.assertIn("no gain to keep", found.checks[-2].measured)
         for result in results.values():
             result["none_asked"] = result["none_asked_and_changed"] = 0
         check = self.holds(results)[0].checks[0]
         self.assertIsNone(check.holds)
         self.assertEqual(check.measured, "each example asks one")
+
+    def test_as_good_in_the_mean_is_not_as_good_for_sure(self):
+        results = self.results(
+            {
+                "generalist": (0, 0, 0),
+                "clusters": (20, 20, 20),
+                "random": (15, 25, 18),
+                "covariance": (22, 23, 22),
+            }
+        )
+        for (arm, _), result in results.items():
+            if arm == "covariance":
+                result |= {
+                    name: results["clusters", 0][name]
+                    for name in ("conditional_accuracy", "coverage", "classes")
+                    + ("none_asked", "none_asked_and_changed")
+                }
+        found, _ = self.holds(results)
+        told = {
+            check.claim: (check.holds, check.is_sure) for check in found.checks
+        }
+        covariance = "classes by the covariance, as in the paper"
+        for one, other, expected in (
+            ("with specialists", "classes at random", (True, False)),
+            (covariance, "classes at random", (True, False)),
+            ("with specialists", covariance, (False, True)),
+        ):
+            self.assertEqual(
+                told[f"{one}: at least as good as {other}"], expected
+            )
 
 
 if __name__ == "__main__":

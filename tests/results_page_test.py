@@ -64,7 +64,7 @@ class ResultsPageTest(tf.test.TestCase):
         page = " ".join((self.folder / "README.md").read_text().split())
         self.assertIn("as it is | 133 | 125.0 (68.1 to 181.9) | 3 |", page)
         self.assertIn(
-            "--output_dir=docs/results/omitted_class` | 3 | 4 min |", page
+            "--output_dir=docs/results/omitted_class` | 3 of 5 | 4 min |", page
         )
         # 9.9 to 14.4% of the 3s are missed, and 2% after the shift.
         self.assertIn("missed | 12.4 (6.7 to 18.0)% | holds |", page)

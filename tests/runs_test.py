@@ -1,6 +1,8 @@
 """An output directory is complete or not there, and goes on where it was."""
 
+import contextlib
 import fcntl
+import io
 import json
 import os
 import pathlib
@@ -256,6 +258,26 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
                 with locks.hold(self.output_dir):
                     self.fail("has begun")
         self.assertEqual(lock.read_text(), "of a third")
+
+    def test_who_waits_says_so(self):
+        self.output_dir.parent.mkdir(exist_ok=True)
+        told = io.StringIO()
+        other = contextlib.ExitStack()
+        other.enter_context(locks.hold(self.output_dir))
+
+        def naps(seconds):
+            if told.getvalue():
+                other.close()
+
+        with (
+            other,
+            mock.patch.object(locks, "_PATIENCE", 0.0),
+            mock.patch.object(locks.time, "sleep", naps),
+            contextlib.redirect_stderr(told),
+            locks.hold(self.output_dir, wait=True),
+        ):
+            pass
+        self.assertRegex(told.getvalue(), r"\AWaiting: .* holds .*one\.\n\Z")
 
 
 if __name__ == "__main__":

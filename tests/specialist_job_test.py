@@ -263,6 +263,7 @@ class JobTest(digits_runs.DigitsTestCase, parameterized.TestCase):
     def test_what_p_says_is_said(self):
         for after, p, says in (
             (20, 0.001, "Specialists help: 20 errors with .*, 30 without"),
+            (20, 0.001, "whether it would gain as much from as much training"),
             (40, 0.001, "Specialists do harm: 40"),
             (20, 0.2, "No evidence .*: 20 errors .* p = 0.2"),
         ):

@@ -31,6 +31,8 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         ({"first": np.full([1, 5], 0.2)}, ValueError, r"Received: \(1, 5\)"),
         ({"first": np.full(5, 0.2)}, ValueError, "a row for each example"),
         ({"first": np.full([5, 5], 0.3)}, ValueError, "of sum 1.*row 0"),
+        # Its own classes alone, which do not sum to 1, either.
+        ({"first": np.full([5, 4], 0.2)}, ValueError, "classes and a dustbin"),
         ({"first": [[0.5, 0.5, 0.5, -0.5, 0.0]] * 5}, ValueError, "-0.5"),
         ({"first": [[np.inf, 0.5, 0.5, 0.0, 0.0]] * 5}, ValueError, "inf"),
         ({"generalist_probs": np.full([5, 12], 0.2)}, ValueError, "of sum 1"),
@@ -54,6 +56,23 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(error, says) as raised:
             specialists.combine(**{**arguments, **change})
         self.assertNotIn("in user code", str(raised.exception))
+
+    def test_one_row_is_not_for_all_in_a_graph(self):
+        generalist, (first, *others), sets = equation_5_problems.problem(0)
+        row = tf.TensorSpec([None, 5], tf.float64)
+
+        @tf.function(input_signature=[row])
+        def combined(probs):
+            return specialists.combine(generalist, [probs, *others], sets)
+
+        self.assertAllClose(
+            combined(first),
+            specialists.combine(generalist, [first, *others], sets),
+        )
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError, "probs.0.` are not of as many"
+        ):
+            combined(first[:1])
 
     def test_objective_refuses(self):
         generalist, probs, class_sets = equation_5_problems.problem(0)

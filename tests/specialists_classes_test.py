@@ -183,6 +183,7 @@ class DustbinTest(tf.test.TestCase):
         self.assertAllClose(
             specialists.dustbin_shift(0.1, 0.25, "paper"), math.log(2.5)
         )
+        self.assertEqual(specialists.dustbin_shift(0.1, 0.25, "none"), 0.0)
         for arguments, says in (
             ((0.0,), "special_share"),
             ((0.1, 1.0), "sampled_share"),

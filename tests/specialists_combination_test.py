@@ -10,6 +10,7 @@ from absl.testing import parameterized
 from scipy import optimize
 
 from kd_keras import specialists
+from kd_keras.specialists import combination
 from tests import equation_5_problems
 
 
@@ -325,6 +326,12 @@ class CombineTest(tf.test.TestCase, parameterized.TestCase):
             method=method,
         )
         self.assertTrue(np.isnan(alone).all())
+
+    def test_is_traced_once(self):
+        minimum = combination._MINIMA[combination.INTERIOR_POINT]
+        for sizes in ((4, 10, 2, 3), (5, 12, 3, 4), (1, 9, 1, 2)):
+            specialists.combine(*equation_5_problems.problem(0, *sizes))
+        self.assertEqual(minimum.experimental_get_tracing_count(), 1)
 
     def test_speed(self):
         """10,000 images of 100 classes, 3 of 15 specialists active.

@@ -277,9 +277,11 @@ class Findings:
         plots: Tuple of `Dots` and `Lines`.
         checks: Tuple of `Check`.
         headlines: Tuple of `Headline`: what to say of it in a few lines.
+        summary: The same in a few sentences; empty where tables say it.
     """
 
     tables: tuple[Table, ...]
     plots: tuple[Dots | Lines, ...]
     checks: tuple[Check, ...]
     headlines: tuple[Headline, ...] = ()
+    summary: str = ""

@@ -106,6 +106,7 @@ class Done:
         machine: On what, as text; several in order of their names.
         versions: Dict of packages to versions, of the first unit.
         seeds: How many seeds have a result.
+        num_seeds: How many it takes in full.
     """
 
     found: findings.Findings
@@ -113,6 +114,7 @@ class Done:
     machine: str
     versions: dict[str, str]
     seeds: int
+    num_seeds: int
 
 
 def read_done(experiment, folder):
@@ -146,6 +148,7 @@ def read_done(experiment, folder):
         ", ".join(sorted({result["machine"] for result in each})),
         each[0]["versions"],
         len({seed for _, seed in results}),
+        experiment.NUM_SEEDS,
     )
 
 

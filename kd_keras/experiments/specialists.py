@@ -15,6 +15,7 @@ import dataclasses
 from kd_keras.experiments import laboratory
 from kd_keras.experiments import specialists_data
 from kd_keras.experiments import specialists_findings
+from kd_keras.experiments import specialists_numbers
 from kd_keras.experiments import specialists_work
 from kd_keras.training import specialist_training
 
@@ -90,7 +91,7 @@ def plan(settings):
 def arms(settings):
     """Names of the arms, in the order in which they are run."""
     del settings
-    return tuple(specialists_findings.SAYS)
+    return tuple(specialists_numbers.SAYS)
 
 
 def run(arm, seed, lab):

@@ -1,32 +1,14 @@
 """What the experiment with specialists found: tables 3 and 4, and claims."""
 
-import statistics
-
-import numpy as np
-
 from kd_keras import comparison
 from kd_keras.experiments import findings
 from kd_keras.experiments import per_example
+from kd_keras.experiments import specialists_claims as claims
+from kd_keras.experiments import specialists_numbers as numbers
 
-SAYS = {
-    "generalist": "the generalist",
-    "clusters": "with specialists",
-    "covariance": "classes by the covariance, as in the paper",
-    "random": "classes at random",
-    "uncorrected": "dustbins not corrected",
-    "full-softmax": "specialists that tell all classes",
-    "longer": "the generalist, trained on for as long",
-    "anew": "a generalist, trained as much longer",
-    "student-combined": "one net, distilled from all",
-    "student-generalist": "one net, distilled from the generalist",
-}
-_SYSTEMS = ("clusters", "covariance", "random", "uncorrected", "full-softmax")
-_LONGER = ("longer", "anew")
 # Table 3, and the share of examples in table 4 that more get right.
 _PAPER = {"generalist": "25.0", "clusters": "26.1"}
 _PAPER_CONDITIONAL = "43.1 / 45.9"
-# The most that a p-value may be.
-_LEVEL = 0.05
 
 
 def find(results, plan):
@@ -39,45 +21,41 @@ def find(results, plan):
     Returns:
         `findings.Findings`.
     """
-    by_arm = findings.by_arm(results, SAYS)
-    tables = [_accuracies(results, by_arm, plan), *_systems(by_arm)]
+    by_arm = findings.by_arm(results, numbers.SAYS)
+    tables = [
+        _accuracies(results, by_arm, plan),
+        *_probabilities(by_arm),
+        *_systems(by_arm),
+    ]
     dots = findings.Dots(
         "accuracy",
         "Accuracy",
         "accuracy on the test split, %",
-        {SAYS[arm]: _accuracy(found) for arm, found in by_arm.items()},
+        {
+            numbers.SAYS[arm]: numbers.accuracy(found)
+            for arm, found in by_arm.items()
+        },
     )
     return findings.Findings(
         tuple(tables),
         (dots,),
-        tuple(_checks(results, by_arm)),
+        tuple(claims.checks(results, by_arm)),
         tuple(_headlines(results, by_arm)),
+        claims.summary(results, by_arm),
     )
-
-
-def _accuracy(found):
-    return [100 * result["test_accuracy"] for result in found]
-
-
-def _gained(results, arm, baseline):
-    """Points of accuracy by which an arm is better, for each paired seed."""
-    better, worse = findings.paired(results, arm, baseline)
-    return [
-        a - b for a, b in zip(_accuracy(better), _accuracy(worse), strict=True)
-    ]
 
 
 def _accuracies(results, by_arm, plan):
     rows = []
     for arm, found in by_arm.items():
-        gained = _gained(results, arm, "generalist")
+        gained = numbers.gained(results, arm, "generalist")
         pair = findings.paired(results, "generalist", arm)
         is_other = arm != "generalist" and gained
         rows.append(
             [
-                SAYS[arm],
-                comparison.interval(_accuracy(found), 2),
-                " ".join(f"{value:.2f}" for value in _accuracy(found)),
+                numbers.SAYS[arm],
+                comparison.interval(numbers.accuracy(found), 2),
+                " ".join(f"{value:.2f}" for value in numbers.accuracy(found)),
                 comparison.interval(gained, 2) if is_other else "-",
                 " ".join(f"{p:.2g}" for p in per_example.mcnemar(*pair))
                 if is_other
@@ -90,20 +68,50 @@ def _accuracies(results, by_arm, plan):
         rows,
         "Means with 95% intervals over the seeds, each with a generalist of "
         "its own. Gained: against the generalist of the same seed, with the "
-        f"p-value of each. The generalist: {plan.generalist.epochs} epochs. "
-        f"{plan.num_sets} specialists of {plan.set_size} classes, "
+        f"p-value of each. The generalist: {plan.generalist.epochs} epochs at "
+        f"{plan.generalist.learning_rate:g}, falling to 0. {plan.num_sets} "
+        f"specialists of {plan.set_size} classes, those that the generalist's "
+        "predictions for the training images (T = 1) confuse by their "
+        "correlation, unless the arm says otherwise; "
         f"{plan.specialist.head_epochs} epochs of the head alone and "
-        f"{plan.specialist.epochs} of all; {plan.specialist.sampled_share:.0%} "
-        "of what each sees is of its classes (paper: half). "
-        f"{_shown(by_arm)}",
+        f"{plan.specialist.epochs} of all, at {plan.specialist.learning_rate:g}"
+        f" as the generalist that is trained on; "
+        f"{plan.specialist.sampled_share:.0%} of what each sees is of its "
+        "classes (paper: half). Distilled nets are built as the generalist and "
+        f"have {plan.student.epochs} epochs, with soft targets at T = "
+        f"{plan.temperature:g}, of weight {plan.soft_weight:g}, for "
+        f"{plan.num_views} stored views of each image. {_shown(by_arm)}",
     )
+
+
+def _probabilities(by_arm):
+    """What else test examples say of the probabilities."""
+    names = "negative_log_likelihood", "calibration_error"
+    rows = [
+        [
+            numbers.SAYS[arm],
+            *(
+                comparison.interval([result[name] for result in found], 3)
+                for name in names
+            ),
+        ]
+        for arm, found in by_arm.items()
+        if all(name in result for result in found for name in names)
+    ]
+    if rows:
+        yield findings.Table(
+            "What the probabilities are worth",
+            ("arm", "negative log-likelihood, nats", "calibration error"),
+            rows,
+            "Means with 95% intervals over the seeds; less is better.",
+        )
 
 
 def _shown(by_arm):
     """What was spent on specialists and on the controls, as a sentence."""
     parts = [
-        f"{SAYS[arm]} {by_arm[arm][0]['examples_shown']:,}"
-        for arm in ("clusters", "random", *_LONGER)
+        f"{numbers.SAYS[arm]} {by_arm[arm][0]['examples_shown']:,}"
+        for arm in ("clusters", "random", *numbers.LONGER)
         if arm in by_arm
     ]
     if not parts:
@@ -117,7 +125,7 @@ def _shown(by_arm):
 
 def _systems(by_arm):
     """The tables of arms with specialists."""
-    systems = {arm: by_arm[arm] for arm in _SYSTEMS if arm in by_arm}
+    systems = {arm: by_arm[arm] for arm in numbers.SYSTEMS if arm in by_arm}
     if not systems:
         return
     yield findings.Table(
@@ -125,7 +133,7 @@ def _systems(by_arm):
         ("arm", "paper: before / after", "generalist", "combined", "gained"),
         [
             [
-                SAYS[arm],
+                numbers.SAYS[arm],
                 _PAPER_CONDITIONAL if arm == "clusters" else "-",
                 *(comparison.interval(one, 2) for one in _conditional(found)),
                 comparison.interval(_conditional_gain(found), 2),
@@ -133,7 +141,7 @@ def _systems(by_arm):
             for arm, found in systems.items()
         ],
         "Of the test examples whose class some specialist has, with the choice "
-        "between all such classes.",
+        f"between all such classes.{_all_have_one(systems)}",
     )
     for arm in ("clusters", "full-softmax", "random"):
         if arm in systems:
@@ -150,6 +158,14 @@ def _systems(by_arm):
         )
 
 
+def _all_have_one(systems):
+    """Says so, where it is true of all arms."""
+    for found in systems.values():
+        if numbers.covering(found).get(0, [0])[0]:
+            return ""
+    return " Here each class has one, so that this is accuracy itself."
+
+
 def _conditional(found):
     pairs = [result["conditional_accuracy"] for result in found]
     return [
@@ -163,10 +179,10 @@ def _conditional_gain(found):
 
 
 def _coverage(arm, found):
-    lines = _summed(found)
+    lines = numbers.covering(found)
     return findings.Table(
         f"By the number of specialists that have the class (table 4): "
-        f"{SAYS[arm]}",
+        f"{numbers.SAYS[arm]}",
         ("specialists", "test examples", "right: generalist", "change")
         + ("change, %",),
         [
@@ -184,22 +200,12 @@ def _coverage(arm, found):
     )
 
 
-def _summed(found):
-    """Examples, right and gained by number of specialists, over the seeds."""
-    lines = {}
-    for result in found:
-        for line in result["coverage"]:
-            of = lines.setdefault(line["specialists"], np.zeros(3, int))
-            of += [line["examples"], line["generalist_right"], line["gained"]]
-    return dict(sorted(lines.items()))
-
-
 def _headlines(results, by_arm):
-    for arm in ("generalist", "clusters", *_LONGER):
+    for arm in ("generalist", "clusters", *numbers.LONGER, "student-combined"):
         if arm in by_arm:
-            values = _accuracy(by_arm[arm])
+            values = numbers.accuracy(by_arm[arm])
             yield findings.Headline(
-                f"test accuracy, %: {SAYS[arm]}",
+                f"test accuracy, %: {numbers.SAYS[arm]}",
                 f"{_PAPER[arm]} (JFT)" if arm in _PAPER else "-",
                 comparison.interval(values, 2),
                 len(values),
@@ -212,107 +218,11 @@ def _headlines(results, by_arm):
             comparison.interval(gained, 2),
             len(gained),
         )
-    if kept := _kept(results):
+    if kept := numbers.kept(results):
         yield findings.Headline(
-            "share of the specialists' gain that one distilled net keeps",
+            "share of that gain which comes to one distilled net, beside one "
+            "distilled from the generalist",
             "-",
             kept.text,
             kept.seeds,
         )
-
-
-def _kept(results):
-    """Share of the gain that a student keeps, a `findings.Share`, or None."""
-    each = findings.paired(
-        results,
-        *("student-combined", "student-generalist", "clusters", "generalist"),
-    )
-    if not each[0]:
-        return None
-    student, control, system, generalist = map(_accuracy, each)
-    bounds = comparison.ratio_of_means(
-        np.subtract(student, control).tolist(),
-        np.subtract(system, generalist).tolist(),
-    )
-    return findings.Share(*bounds, len(student))
-
-
-def _checks(results, by_arm):
-    """The lines of the protocol, as far as there are results."""
-    alone = [r for arm in _SYSTEMS for r in by_arm.get(arm, ())]
-    if alone:
-        changed = sum(result["none_asked_and_changed"] for result in alone)
-        none_asked = sum(result["none_asked"] for result in alone)
-        yield findings.Check(
-            "where no specialist is asked, nothing changes",
-            f"{changed} of {none_asked:,} examples"
-            if none_asked
-            else "each example asks one",
-            changed == 0 if none_asked else None,
-            is_certain=True,
-        )
-    for baseline in ("generalist", *_LONGER):
-        better, worse = findings.paired(results, "clusters", baseline)
-        if better:
-            yield _is_better(
-                f"with specialists: above {SAYS[baseline]} (p < {_LEVEL} for "
-                "each seed)",
-                _gained(results, "clusters", baseline),
-                per_example.mcnemar(better, worse),
-            )
-    for baseline in ("random", "covariance", "uncorrected"):
-        gained = _gained(results, "clusters", baseline)
-        if gained:
-            yield findings.Check(
-                f"with specialists: at least as good as {SAYS[baseline]}",
-                _points(gained),
-                statistics.fmean(gained) >= 0,
-            )
-    if "clusters" in by_arm:
-        yield _grows(by_arm["clusters"])
-    if kept := _kept(results):
-        gain = statistics.fmean(_gained(results, "clusters", "generalist"))
-        claim = "one net distilled from all keeps at least half of the gain"
-        if gain > 0:
-            yield findings.check_share(
-                claim, kept, 0.5, f" of it, which is {gain:.2f} points"
-            )
-        else:
-            yield findings.Check(claim, "there is no gain to keep", None)
-
-
-def _is_better(claim, gained, values):
-    """A claim that each seed has to bear out: more, and not by chance."""
-    sure = [
-        gain > 0 and p < _LEVEL for gain, p in zip(gained, values, strict=True)
-    ]
-    return findings.Check(
-        claim,
-        f"{_points(gained)}; p = {', '.join(f'{p:.2g}' for p in values)}",
-        all(sure),
-    )
-
-
-def _grows(found):
-    """Whether more is gained where more specialists have the class."""
-    shares = {1: np.zeros(2, int), 2: np.zeros(2, int)}
-    for number, (_, right, gained) in _summed(found).items():
-        if number:
-            shares[min(number, 2)] += [gained, right]
-    one, more = (
-        100 * gained / right if right else 0.0
-        for gained, right in shares.values()
-    )
-    return findings.Check(
-        "more is gained where two or more specialists have the class than "
-        "where one has",
-        f"{more:+.1f}% against {one:+.1f}% of what the generalist gets right",
-        bool(more >= one),
-    )
-
-
-def _points(gained):
-    mean, low, high = comparison.paired_difference(gained, [0.0] * len(gained))
-    if len(gained) == 1:
-        return f"{mean:+.2f} points"
-    return f"{mean:+.2f} points ({low:+.2f} to {high:+.2f})"

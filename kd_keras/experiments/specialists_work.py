@@ -213,7 +213,7 @@ class Work:
             self.generalist,
             [self._specialist(arm, n, one) for n, one in enumerate(trained)],
             class_sets,
-            [0.0 if arm == "uncorrected" else one.shift() for one in trained],
+            [one.shift(_rule(arm)) for one in trained],
             full_softmax=arm == "full-softmax",
         )
         return class_sets, trained, combined
@@ -257,3 +257,10 @@ class Work:
         net = self._net(self._seed)
         net.set_weights(self.generalist.get_weights())
         return net
+
+
+def _rule(arm):
+    """How the dustbins of an arm's specialists are corrected."""
+    if arm == "uncorrected":
+        return specialists.dustbin.NONE
+    return specialists.dustbin.BAYES

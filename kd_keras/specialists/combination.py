@@ -79,7 +79,13 @@ def combine(
     nothing. Gradient descent in the logits is the paper's; it has momentum
     here. The fixed point replaces `q` by the mean of what the models say, in
     which the dustbin mass of a specialist is dealt out as `q` deals it. Both
-    never raise the objective, and are slow where models are sure of themselves.
+    never raise the objective, and end when the last example of the batch is
+    there: to compare, not for many examples. Gradient descent may take a minute
+    for a thousand of 100 classes.
+
+    The dustbin of a specialist is compared with the sum of `q` over all classes
+    that are not its own: `q` has one value for it at any time, which is a
+    compromise between all who are asked, not what one of them says.
 
     Args:
         generalist_probs: Float tensor, shape `[batch, num_classes]`.
@@ -87,7 +93,8 @@ def combine(
             len(class_sets[m]) + 1]`: the probabilities of the classes of each
             specialist in the order of `class_sets`, then of its dustbin, with
             oversampling corrected for (see `dustbin_shift`). Of one that knows
-            all classes, those alone: it has no dustbin.
+            all classes, those alone: it has no dustbin. Rows may sum to 1 as
+            half precision has it, within 1%, and count as if they did.
         class_sets: List of lists of int, the classes of each specialist.
         top_n: As of `active_specialists`. Defaults to 1.
         active: Bool tensor, shape `[batch, num_specialists]`, of the ones to
@@ -105,8 +112,8 @@ def combine(
         generalist's are, otherwise float32. Good to 1e-8, or as float32 holds
         it, where the generalist gives each class at least that; where it does
         not, other distributions have all but the same objective.
-        Where no specialist is active, exactly `generalist_probs`. Where a
-        model that is asked says what is not a number, NaN.
+        Where no specialist is active, exactly `generalist_probs`, as they
+        came. Where a model that is asked says what is not a number, NaN.
 
     Raises:
         TypeError: If classes or numbers are no ints, `active` is not bool, or
@@ -114,6 +121,8 @@ def combine(
         ValueError: If shapes or classes do not fit, there is no such method,
             or rows are no distributions, as far as they are known: in eager
             execution.
+        tf.errors.InvalidArgumentError: If numbers of examples differ that are
+            not known before.
 
     Example:
 
@@ -132,7 +141,9 @@ def combine(
     problem = _problem(
         generalist_probs, specialist_probs, class_sets, active, top_n
     )
-    probs = _minimum(problem, method, tf.constant(max_steps))
+    probs = tf.ensure_shape(
+        _MINIMA[method](problem, tf.constant(max_steps)), problem.start.shape
+    )
     if tf.executing_eagerly():
         _warn_if_above(problem, probs, method, max_steps)
     return tf.where(
@@ -166,16 +177,28 @@ def objective(probs, generalist_probs, specialist_probs, class_sets, active):
             "Received: None."
         )
     problem = _problem(generalist_probs, specialist_probs, class_sets, active)
-    probs = _distributions("probs", probs)
-    _check_shape("probs", probs, problem.start.shape)
-    return problem.objective(probs)
+    shape = problem.start.shape
+    return problem.objective(_distributions("probs", probs, shape))
 
 
-@tf.function(reduce_retracing=True)
-def _minimum(problem, method, max_steps):
-    probs = _METHODS[method](problem, max_steps)
-    # What is not a number shows, even if not a step was taken.
-    return probs + 0.0 * problem.mean_of_models(probs)
+def _solver(method):
+    """A method as a graph that is traced once, for problems of any size."""
+
+    @tf.function(
+        input_signature=[
+            equation_5.Problem.any_size(),
+            tf.TensorSpec([], tf.int32),
+        ]
+    )
+    def minimum(problem, max_steps):
+        probs = method(problem, max_steps)
+        # What is not a number shows, even if not a step was taken.
+        return probs + 0.0 * problem.mean_of_models(probs)
+
+    return minimum
+
+
+_MINIMA = {name: _solver(method) for name, method in _METHODS.items()}
 
 
 def _asked(generalist_probs, member, top_n):
@@ -218,14 +241,21 @@ def _problem(
     for number, (probs, classes) in enumerate(
         zip(specialist_probs, class_sets, strict=True)
     ):
-        name = f"specialist_probs[{number}]"
-        probs = _distributions(name, probs)
         # Nothing can be in the dustbin of one that knows all classes.
         known = len(classes)
-        _check_shape(
-            name,
+        probs = _distributions(
+            f"specialist_probs[{number}]",
             probs,
             [generalist_probs.shape[0], known + (known < num_classes)],
+            f", of its {known} classes"
+            + (" and a dustbin" if known < num_classes else ""),
+        )
+        # Not known before in a graph, where one row would do for all.
+        tf.debugging.assert_equal(
+            tf.shape(probs)[0],
+            tf.shape(generalist_probs)[0],
+            f"`specialist_probs[{number}]` are not of as many examples as "
+            "`generalist_probs`.",
         )
         inside, dustbin = probs[:, :known], probs[:, known:]
         if known == num_classes:
@@ -240,14 +270,16 @@ def _problem(
     )
 
 
-def _distributions(name, probs):
-    """Probabilities in float64, whose rows sum to 1."""
+def _distributions(name, probs, shape=None, what=""):
+    """Probabilities in float64, whose rows sum to 1; `what` they are of."""
     probs = tf.cast(tf.convert_to_tensor(probs), tf.float64)
     if probs.shape.rank != 2 or probs.shape[-1] is None:
         raise ValueError(
             f"`{name}` has a row for each example, and its number of classes "
             f"is known. Received a tensor of shape {probs.shape}."
         )
+    if shape is not None:
+        _check_shape(name, probs, shape, what)
     if tf.executing_eagerly():
         check_distributions(name, probs.numpy())
     return probs / tf.reduce_sum(probs, axis=-1, keepdims=True)
@@ -279,8 +311,9 @@ def _warn_if_above(problem, probs, method, max_steps):
     )
 
 
-def _check_shape(name, tensor, shape):
+def _check_shape(name, tensor, shape, what=""):
     if not tensor.shape.is_compatible_with(shape):
         raise ValueError(
-            f"`{name}` is of shape {list(shape)}. Received: {tensor.shape}."
+            f"`{name}` is of shape {list(shape)}{what}. Received: "
+            f"{tensor.shape}."
         )

@@ -12,6 +12,7 @@ from kd_keras.specialists.checks import check_number
 
 BAYES = "bayes"
 PAPER = "paper"
+NONE = "none"
 
 
 def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
@@ -31,12 +32,17 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
 
     which leaves out that the other classes were seen less often: by
     `log((1 - pi) / (1 - s))` too little, at `s = 1/2` up to `log(2)` where the
-    specialist's classes are rare.
+    specialist's classes are rare. With `none` the logit stays as it was
+    learnt.
+
+    The first is exact of a posterior that is. A net that is too sure of
+    itself knows less than it says, and then no correction is certain to help:
+    compare them on examples that took no part.
 
     Args:
         special_share: float in (0, 1), `pi`.
         sampled_share: float in (0, 1), `s`. Defaults to 0.5.
-        rule: `"bayes"` or `"paper"`. Defaults to `"bayes"`.
+        rule: `"bayes"`, `"paper"` or `"none"`. Defaults to `"bayes"`.
 
     Returns:
         float, nats.
@@ -47,9 +53,9 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
 
     Example:
 
-    >>> rules = "bayes", "paper"
+    >>> rules = "bayes", "paper", "none"
     >>> [round(dustbin_shift(0.02, rule=rule), 2) for rule in rules]
-    [3.89, 3.22]
+    [3.89, 3.22, 0.0]
     """
     for name, share in (
         ("special_share", special_share),
@@ -61,8 +67,12 @@ def dustbin_shift(special_share, sampled_share=0.5, rule=BAYES):
                 f"`{name}` is a share between 0 and 1. Received: {share}."
             )
     oversampled = math.log(sampled_share) - math.log(special_share)
+    if rule == NONE:
+        return 0.0
     if rule == PAPER:
         return oversampled
     if rule == BAYES:
         return oversampled + math.log((1 - special_share) / (1 - sampled_share))
-    raise ValueError(f"`rule` is {BAYES!r} or {PAPER!r}. Received: {rule!r}.")
+    raise ValueError(
+        f"`rule` is {BAYES!r}, {PAPER!r} or {NONE!r}. Received: {rule!r}."
+    )

@@ -52,6 +52,20 @@ class Problem(tf.experimental.ExtensionType):
     num_models: tf.Tensor
     constant: tf.Tensor
 
+    @classmethod
+    def any_size(cls):
+        """The type of all problems, for a graph that solves each of them."""
+        matrix = tf.TensorSpec([None, None], tf.float64)
+        return cls.Spec(
+            start=matrix,
+            said=matrix,
+            dustbins=matrix,
+            outside=matrix,
+            active=matrix,
+            num_models=tf.TensorSpec([None, 1], tf.float64),
+            constant=tf.TensorSpec([None], tf.float64),
+        )
+
     def targets(self, probs):
         """What all active models together say of each class, given `q`."""
         # Per unit of what `q` has there.

@@ -7,7 +7,11 @@ from kd_keras import specialists
 from kd_keras.training import config as config_lib
 from kd_keras.training import specialist_training
 
-RULES = (specialists.dustbin.BAYES, specialists.dustbin.PAPER)
+RULES = (
+    specialists.dustbin.BAYES,
+    specialists.dustbin.PAPER,
+    specialists.dustbin.NONE,
+)
 COLUMNS = (specialists.clusters.CORRELATION, specialists.clusters.COVARIANCE)
 
 
@@ -52,7 +56,7 @@ class SpecialistsConfig:
             the others by soft targets of the generalist.
         temperature: Of these, with `full_softmax`.
         soft_weight: Weight of these, in (0, 1), with `full_softmax`.
-        dustbin_rule: `"bayes"` or `"paper"`, as of
+        dustbin_rule: `"bayes"`, `"paper"` or `"none"`, as of
             `specialists.dustbin_shift`.
         top_n: How many of the generalist's most probable classes choose the
             specialists that are asked.

@@ -7,6 +7,7 @@ train them, each started by the same command; see `tasks`.
 import contextlib
 import dataclasses
 import os
+import zipfile
 
 import keras
 import numpy as np
@@ -172,6 +173,10 @@ class _Job:
             found = self._make_sets()
             self._run.finish(_SETS, found)
         self._class_sets = found
+        for name in self.names:
+            # Whoever removes one wants it made anew.
+            if self._run.has_unit(name) and not self._file(name).exists():
+                self._run.forget(name)
 
     def train(self, name):
         """Trains a specialist; returns what is known of it."""
@@ -316,7 +321,13 @@ class _Job:
             aside = self._run.work / f"{name}.keras"
             make().save(aside)
             os.replace(aside, path)
-        return keras.saving.load_model(path, compile=False)
+        try:
+            return keras.saving.load_model(path, compile=False)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} cannot be read. Remove it, and the same again makes "
+                "it anew and goes on."
+            ) from error
 
     def _file(self, name):
         folder = self._run.path

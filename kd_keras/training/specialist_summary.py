@@ -59,7 +59,13 @@ def _verdict(rows, p):
         what = f"Specialists help: {what}"
     else:
         what = f"Specialists do harm: {what}"
-    return f"{what}, {examples}, McNemar's test: p = {p:.2g}."
+    what = f"{what}, {examples}, McNemar's test: p = {p:.2g}."
+    if p < _LEVEL and after < before:
+        what += (
+            " They were trained beyond the generalist; whether it would gain "
+            "as much from as much training, this does not tell."
+        )
+    return what
 
 
 def coverage_table(lines):
@@ -93,15 +99,23 @@ def classes_table(each):
     """Which classes specialists have, as text.
 
     Args:
-        each: Dicts with `classes`, names, and `examples`, of each specialist.
+        each: Dicts with `classes`, names, `examples`, `share_when_trained`
+            and `dustbin_shift` of each specialist.
 
     Returns:
         A table.
     """
     return comparison.format_table(
-        ["specialist", "examples", "classes"],
+        ["specialist", "examples", "of its classes %", "dustbin's shift"]
+        + ["classes"],
         [
-            [f"{number}", f"{one['examples']:,}", ", ".join(one["classes"])]
+            [
+                f"{number}",
+                f"{one['examples']:,}",
+                f"{100 * one['share_when_trained']:.0f}",
+                f"{one['dustbin_shift']:+.2f}",
+                ", ".join(one["classes"]),
+            ]
             for number, one in enumerate(each)
         ],
     )

@@ -1,0 +1,202 @@
+"""What is claimed of specialists, and whether the results bear it out."""
+
+import statistics
+
+import numpy as np
+
+from kd_keras import comparison
+from kd_keras.experiments import findings
+from kd_keras.experiments import per_example
+from kd_keras.experiments import specialists_numbers as numbers
+
+# The most that a p-value may be.
+_LEVEL = 0.05
+
+
+def summary(results, by_arm):
+    """What came out, in a few sentences.
+
+    Args:
+        results: As of `checks`.
+        by_arm: As of `checks`.
+
+    Returns:
+        A string; empty if there is nothing to compare.
+    """
+    means = {
+        arm: statistics.fmean(numbers.accuracy(found))
+        for arm, found in by_arm.items()
+    }
+    if not {"generalist", "clusters"} <= means.keys():
+        return ""
+    said = [
+        f"Specialists bring the generalist from {means['generalist']:.1f} to "
+        f"{means['clusters']:.1f}% ({_certainty(results, 'generalist')})."
+    ]
+    said += [
+        f"Without any, {numbers.SAYS[arm]}, has {means[arm]:.1f}%; "
+        f"specialists are above that {_certainty(results, arm)}."
+        for arm in numbers.LONGER
+        if arm in means
+    ]
+    if "uncorrected" in means:
+        more = means["uncorrected"] - means["clusters"]
+        said.append(
+            f"The correction of their dustbins "
+            f"{'costs' if more > 0 else 'gives'} {abs(more):.1f} points."
+        )
+    if "student-combined" in means:
+        less = means["generalist"] - means["student-combined"]
+        said.append(
+            f"No single net has the gain: one distilled from all is "
+            f"{less:.1f} points below the generalist."
+            if less > 0
+            else "One net distilled from all is no worse than the generalist."
+        )
+    return " ".join(said)
+
+
+def _certainty(results, baseline):
+    """In how many seeds more than chance speaks for specialists."""
+    pair = _Pair(results, "clusters", baseline)
+    return f"beyond chance in {sum(pair.sure)} of {len(pair.sure)} seeds"
+
+
+def checks(results, by_arm):
+    """The lines of the protocol, as far as there are results.
+
+    Args:
+        results: Dict of `(arm, seed)` to results of `specialists.run`.
+        by_arm: The same by arm, as of `findings.by_arm`.
+
+    Yields:
+        `findings.Check`.
+    """
+    alone = [r for arm in numbers.SYSTEMS for r in by_arm.get(arm, ())]
+    if alone:
+        changed = sum(result["none_asked_and_changed"] for result in alone)
+        none_asked = sum(result["none_asked"] for result in alone)
+        yield findings.Check(
+            "where no specialist is asked, nothing changes",
+            f"{changed} of {none_asked:,} examples, all arms together"
+            if none_asked
+            else "each example asks one",
+            changed == 0 if none_asked else None,
+            is_certain=True,
+        )
+    for baseline in ("generalist", *numbers.LONGER):
+        if (results_of := _Pair(results, "clusters", baseline)).gained:
+            yield results_of.is_better()
+    for arm, baseline in (
+        ("clusters", "random"),
+        ("covariance", "random"),
+        ("clusters", "covariance"),
+        ("clusters", "uncorrected"),
+    ):
+        if (results_of := _Pair(results, arm, baseline)).gained:
+            yield results_of.is_no_worse()
+    if "clusters" in by_arm:
+        yield _grows(by_arm["clusters"])
+    yield from _of_students(results)
+
+
+class _Pair:
+    """An arm, and one that it is compared with, seed by seed."""
+
+    def __init__(self, results, arm, baseline):
+        self._name = numbers.SAYS[arm]
+        self._other = numbers.SAYS[baseline]
+        self.gained = numbers.gained(results, arm, baseline)
+        self._p = per_example.mcnemar(*findings.paired(results, arm, baseline))
+
+    @property
+    def _measured(self):
+        values = ", ".join(f"{p:.2g}" for p in self._p)
+        return f"{numbers.points(self.gained)}; p = {values}"
+
+    @property
+    def sure(self):
+        """Of each seed, whether there is more, and not by chance."""
+        return [
+            gain > 0 and p < _LEVEL
+            for gain, p in zip(self.gained, self._p, strict=True)
+        ]
+
+    def is_better(self):
+        """A claim that each seed has to bear out."""
+        return findings.Check(
+            f"{self._name}: above {self._other} (p < {_LEVEL} for each seed)",
+            self._measured,
+            all(self.sure),
+        )
+
+    def is_no_worse(self):
+        """A claim of the mean over the seeds."""
+        holds, is_sure = _is_above_zero(self.gained)
+        return findings.Check(
+            f"{self._name}: at least as good as {self._other}",
+            self._measured,
+            holds,
+            is_sure=is_sure,
+        )
+
+
+def _is_above_zero(values):
+    """Whether a mean is not below 0, and whether its interval says so."""
+    mean, low, high = comparison.paired_difference(values, [0.0] * len(values))
+    holds = mean >= 0
+    return holds, bool(low >= 0 if holds else high < 0)
+
+
+def _grows(found):
+    """Whether more is gained where more specialists have the class."""
+    each = [_shares([result]) for result in found]
+    one, more = _shares(found)
+    holds, is_sure = _is_above_zero([b - a for a, b in each])
+    return findings.Check(
+        "more is gained where two or more specialists have the class than "
+        "where one has",
+        f"{more:+.1f}% against {one:+.1f}% of what the generalist gets right",
+        holds,
+        is_sure=is_sure,
+    )
+
+
+def _shares(found):
+    """What is gained where one specialist has the class, and more have, %."""
+    sums = {1: np.zeros(2, int), 2: np.zeros(2, int)}
+    for number, (_, right, gained) in numbers.covering(found).items():
+        if number:
+            sums[min(number, 2)] += [gained, right]
+    return [
+        100 * gained / right if right else 0.0
+        for gained, right in sums.values()
+    ]
+
+
+def _of_students(results):
+    """What of it comes to one net."""
+    if kept := numbers.kept(results):
+        gain = statistics.fmean(
+            numbers.gained(results, "clusters", "generalist")
+        )
+        claim = (
+            "one net distilled from all gains, over one distilled from the "
+            "generalist, at least half of what the specialists gain over the "
+            "generalist"
+        )
+        if gain > 0:
+            student = numbers.gained(
+                results, "student-combined", "student-generalist"
+            )
+            yield findings.check_share(
+                claim,
+                kept,
+                0.5,
+                f": {numbers.points(student)} of {gain:.2f}",
+            )
+        else:
+            yield findings.Check(claim, "there is no gain to keep", None)
+    pair = _Pair(results, "student-combined", "generalist")
+    if pair.gained:
+        yield pair.is_no_worse()

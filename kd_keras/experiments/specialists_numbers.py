@@ -1,0 +1,83 @@
+"""What results of the experiment with specialists come to, as numbers."""
+
+import numpy as np
+
+from kd_keras import comparison
+from kd_keras.experiments import findings
+
+SAYS = {
+    "generalist": "the generalist",
+    "clusters": "with specialists",
+    "covariance": "classes by the covariance, as in the paper",
+    "random": "classes at random",
+    "uncorrected": "dustbins not corrected",
+    "full-softmax": "specialists that tell all classes",
+    "longer": "the generalist, trained on for as long",
+    "anew": "a generalist, trained as much longer",
+    "student-combined": "one net, distilled from all",
+    "student-generalist": "one net, distilled from the generalist",
+}
+SYSTEMS = ("clusters", "covariance", "random", "uncorrected", "full-softmax")
+LONGER = ("longer", "anew")
+
+
+def accuracy(found):
+    """Accuracy of each result of a list, %."""
+    return [100 * result["test_accuracy"] for result in found]
+
+
+def gained(results, arm, baseline):
+    """Points of accuracy by which an arm is better, for each paired seed."""
+    better, worse = findings.paired(results, arm, baseline)
+    return [
+        a - b for a, b in zip(accuracy(better), accuracy(worse), strict=True)
+    ]
+
+
+def covering(found):
+    """Examples, right and gained by how many specialists have the class.
+
+    Args:
+        found: Results of one arm, a list.
+
+    Returns:
+        Dict of numbers of specialists to int arrays, summed over the results.
+    """
+    lines = {}
+    for result in found:
+        for line in result["coverage"]:
+            of = lines.setdefault(line["specialists"], np.zeros(3, int))
+            of += [line["examples"], line["generalist_right"], line["gained"]]
+    return dict(sorted(lines.items()))
+
+
+def kept(results):
+    """Share of the gain that comes to one net distilled from all.
+
+    What it gains over one that is distilled from the generalist alone, to
+    what the specialists gain over the generalist.
+
+    Args:
+        results: Dict of `(arm, seed)` to results.
+
+    Returns:
+        A `findings.Share`, or None if an arm is missing.
+    """
+    arms = "student-combined", "student-generalist", "clusters", "generalist"
+    each = findings.paired(results, *arms)
+    if not each[0]:
+        return None
+    student, control, system, generalist = map(accuracy, each)
+    bounds = comparison.ratio_of_means(
+        np.subtract(student, control).tolist(),
+        np.subtract(system, generalist).tolist(),
+    )
+    return findings.Share(*bounds, len(student))
+
+
+def points(values):
+    """Points gained, with their interval, as text."""
+    mean, low, high = comparison.paired_difference(values, [0.0] * len(values))
+    if len(values) == 1:
+        return f"{mean:+.2f} points"
+    return f"{mean:+.2f} points ({low:+.2f} to {high:+.2f})"
