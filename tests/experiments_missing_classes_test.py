@@ -127,6 +127,7 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
                 }
         found = omitted_class.find(results, experiments.Settings())
         self.assertEqual([c.holds for c in found.checks], [True] * 5)
+        self.assertIn("misses 19.9% of the test 3s, and 3.0%", found.summary)
         results["soft-20", 0]["best"]["shift"] = 6.5
         results["soft-20", 0]["matched"] = of(200, 60, 2.0)
         found = omitted_class.find(results, experiments.Settings())
@@ -168,6 +169,8 @@ class MissingClassesTest(digits_runs.DigitsTestCase):
         found = two_classes.find(results, experiments.Settings())
         self.assertEqual([c.holds for c in found.checks], [True] * 5)
         self.assertIn("12.0 (", found.checks[-1].measured)
+        self.assertIn("40.0% of the ten, and on 15.0%", found.summary)
+        self.assertIn("(paper: 47.3%, and 13.2% by", found.summary)
         self.assertEqual(
             [line.paper for line in found.headlines],
             ["47.3", "-", "13.2", "-", "-"],

@@ -143,6 +143,12 @@ class FindingsTest(tf.test.TestCase):
         found = few_examples.find(results, experiments.Settings())
         self.assertEqual([c.holds for c in found.checks], [True] * 5)
         self.assertTrue(all(c.is_sure for c in found.checks))
+        self.assertEqual(
+            found.summary,
+            "With 3% of the examples soft targets bring 95.68% and labels "
+            "92.59%; with all of them labels bring 98.59%: soft targets close "
+            "0.52 of that gap (paper: 0.87 (speech)).",
+        )
         share, of_masked = found.headlines[-2:]
         self.assertRegex(share.ours, r"^0\.52 \(0\.51 to 0\.52\)$")
         self.assertRegex(of_masked.ours, r"^0\.80 \(0\.80 to 0\.80\)$")

@@ -92,7 +92,33 @@ def find(results, plan, arms, is_quick):
         tuple(plots),
         tuple(checks),
         tuple(_headlines(results, errors)),
+        "" if is_quick else _summary(errors),
     )
+
+
+def _summary(errors):
+    """What came out, in two sentences."""
+    means = {arm: statistics.fmean(values) for arm, values in errors.items()}
+    if not PAPER.keys() <= means.keys():
+        return ""
+    said = (
+        f"The teacher makes {means['teacher']:.1f} errors, the student "
+        f"{means['hard']:.1f} with labels alone and "
+        f"{means['soft-hard-20']:.1f} with soft targets at T = 20 (paper: 67, "
+        "146 and 74)."
+    )
+    closer = [
+        f"{means[arm]:.1f} {says}"
+        for arm, says in (
+            ("views-20", "with the teacher's mean over shifted views"),
+            ("masked-20", "with masked pixels"),
+            ("jittered-20", "with jittered images"),
+        )
+        if arm in means
+    ]
+    if closer:
+        said += f" With more that the teacher tells: {', '.join(closer)}."
+    return said
 
 
 def _errors(found):

@@ -6,6 +6,8 @@ set", 109, 14 of them on 3s. It gives neither the temperature nor whether
 labels were used.
 """
 
+import statistics
+
 from kd_keras import comparison
 from kd_keras.experiments import findings
 from kd_keras.experiments import missing_classes
@@ -91,10 +93,7 @@ def find(results, settings):
         "Test 3s that are missed",
         "share of the test 3s, %",
         {
-            f"{_SAYS[arm]}, {says}": [
-                100 * result[name]["unseen_errors"] / result["unseen_examples"]
-                for result in found
-            ]
+            f"{_SAYS[arm]}, {says}": _missed(found, name)
             for arm, found in by_arm.items()
             for name, says in (("plain", "as it is"), ("matched", "matched"))
             if (arm, name) != (_ALL, "matched")
@@ -108,7 +107,32 @@ def find(results, settings):
         (dots,),
         tuple(_checks(results, by_arm)),
         tuple(_headlines(by_arm)),
+        "" if settings.quick else _summary(by_arm),
     )
+
+
+def _summary(by_arm):
+    """What came out, a sentence."""
+    if not by_arm.get("soft-20"):
+        return ""
+    plain, matched = (
+        statistics.fmean(_missed(by_arm["soft-20"], name))
+        for name in ("plain", "matched")
+    )
+    return (
+        "A student that never saw a 3, taught by one that did, misses "
+        f"{plain:.1f}% of the test 3s, and {matched:.1f}% once its bias is "
+        "shifted to match how frequent 3s are (paper: 13.2%, and 1.4% by the "
+        "shift that is best on the test split)."
+    )
+
+
+def _missed(found, name):
+    """Missed share of the class that was left out, %, for each result."""
+    return [
+        100 * result[name]["unseen_errors"] / result["unseen_examples"]
+        for result in found
+    ]
 
 
 def _headlines(by_arm):
@@ -131,11 +155,7 @@ def _headlines(by_arm):
 
 def _checks(results, by_arm):
     def share(arm, name):
-        """Missed share of the class that was left out, %, for each seed."""
-        return [
-            100 * result[name]["unseen_errors"] / result["unseen_examples"]
-            for result in by_arm.get(arm, ())
-        ]
+        return _missed(by_arm.get(arm, ()), name)
 
     hard = share("hard", "plain")
     if hard:
