@@ -203,7 +203,7 @@ class FindingsTest(tf.test.TestCase):
             for seed, gain in enumerate(of_seeds):
                 right = np.arange(1003) < 400 + gain
                 results[arm, seed] = _result(right)
-                if arm in ("clusters", "random"):
+                if arm in ("clusters", "random", "uncorrected"):
                     results[arm, seed] |= {
                         "conditional_accuracy": [0.5, 0.5 + gain / 1000],
                         "coverage": [
@@ -235,22 +235,25 @@ class FindingsTest(tf.test.TestCase):
                 "clusters": (20, 22, 24),
                 "random": (8, 9, 7),
                 "longer": (18, 16, 19),
+                "uncorrected": (30, 32, 34),
                 "student-combined": (-10, -12, -8),
                 "student-generalist": (-20, -24, -23),
             }
         )
         found, holds = self.holds(results)
         self.assertEqual(
-            list(holds.values()), [True, True, False, True, True, True, False]
+            list(holds.values()),
+            [True, True, False, True, True, False, True, True, False],
         )
         self.assertEqual(
             [check.is_sure for check in found.checks],
-            [True, True, True, True, True, False, True],
+            [True, True, True, True, True, True, True, False, True],
         )
         self.assertContainsInOrder(
             [
                 "from 40.0 to 42.1% (beyond chance in 3 of 3 seeds)",
                 "has 41.6%; specialists are above that beyond chance in 1 of 3",
+                "costs 1.0 points. Not corrected, they are, beyond chance in 3",
                 "one distilled from all is 1.1 points below the generalist",
             ],
             found.summary,
