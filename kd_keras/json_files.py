@@ -48,6 +48,27 @@ def read(path):
         return {}
 
 
+def load(path):
+    """What a file holds that was made here and can be made anew.
+
+    Args:
+        path: `pathlib.Path`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: If there is no JSON in it.
+    """
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is damaged. Remove it, and the same again makes it anew "
+            "and goes on."
+        ) from error
+
+
 def difference(found, wanted):
     """The first field that differs, in words.
 

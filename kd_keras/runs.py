@@ -167,7 +167,7 @@ class Run:
                 f"The first worker has {path} and this one has not. The "
                 "output directory must be the same one for all workers."
             )
-        return json.loads(path.read_text())
+        return json_files.load(path)
 
     def finish(self, unit, result):
         """Notes that a unit is done.
@@ -228,7 +228,7 @@ class Run:
                     f"{self.path} holds a run that was broken off, of another "
                     f"configuration: {difference}. Give the same to go on "
                     "with it, another output directory, or overwrite it "
-                    "(--overwrite)."
+                    "(overwrite=True, --overwrite)."
                 )
 
     def _check_finished(self):
@@ -244,7 +244,7 @@ class Run:
                     else ". "
                 )
                 + "Choose another output directory, or overwrite it "
-                "(--overwrite)."
+                "(overwrite=True, --overwrite)."
             )
         if not (self._output_dir / self._config_file).is_file():
             raise FileExistsError(

@@ -254,7 +254,7 @@ class FindingsTest(tf.test.TestCase):
                 "from 40.0 to 42.1% (beyond chance in 3 of 3 seeds)",
                 "has 41.6%; specialists are above that beyond chance in 1 of 3",
                 "costs 1.0 points. Not corrected, they are, beyond chance in 3",
-                "one distilled from all is 1.1 points below the generalist",
+                "from all in 30 epochs is 1.1 points below the generalist",
             ],
             found.summary,
         )
@@ -266,6 +266,12 @@ class FindingsTest(tf.test.TestCase):
         self.assertIn("+1.23 points", found.checks[-2].measured)
         self.assertIn("of 2.09", found.checks[-2].measured)
         self.assertIn("-1.10 points", found.checks[-1].measured)
+        # A seed that has no student yet is left out of both.
+        few, _ = self.holds(
+            {k: v for k, v in results.items() if k != ("student-combined", 2)}
+        )
+        self.assertIn("in 30 epochs is 1.1 points below", few.summary)
+        self.assertIn("of 2.04", few.checks[-2].measured)
         first = found.tables[0].rows[1]
         p = comparison.mcnemar(np.arange(1003) < 400, np.arange(1003) < 420)
         self.assertStartsWith(first[-1], f"{p:.2g} ")
@@ -275,6 +281,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual(table_4[2], ["2", "900", "300", "+66", "+22.0"])
         self.assertEqual(found.tables[-1].rows, [["0", "apple, pear"]])
         self.assertIn("1,100", found.tables[0].note)
+        self.assertRegex(found.tables[0].note, "Not run: .*covariance.*anew")
 
     def test_what_does_not_hold(self):
         results = self.results(

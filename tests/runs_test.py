@@ -259,6 +259,13 @@ class RunTest(parameterized.TestCase, tf.test.TestCase):
                     self.fail("has begun")
         self.assertEqual(lock.read_text(), "of a third")
 
+    def test_a_unit_that_is_damaged_is_named(self):
+        with self.make().begin() as run:
+            run.finish("one", {"a": 1})
+            (run.work / "one.json").write_text('{"a"')
+            with self.assertRaisesRegex(ValueError, "one.json is damaged. Rem"):
+                run.done("one")
+
     def test_who_waits_says_so(self):
         self.output_dir.parent.mkdir(exist_ok=True)
         told = io.StringIO()

@@ -58,6 +58,34 @@ class SpecialistOfTest(tf.test.TestCase):
             self.assertAllClose(said[:, :2], expected, 1e-5, 1e-5)
             self.assertEqual(specialist.layers[-1].name, "head_1")
 
+    def test_copies_draw_alike(self):
+        """Of a generalist without seeds, and nested; others draw otherwise."""
+        inner = keras.Sequential(
+            [keras.Input((6,)), keras.layers.Dropout(0.5)], name="inner"
+        )
+        inputs = keras.Input((6,))
+        outputs = keras.layers.Dense(5)(inner(keras.ops.relu(inputs)) * 2.0)
+        generalist = keras.Model(inputs, outputs)
+        x = np.random.RandomState(0).rand(20, 6).astype(np.float32)
+        one, again, other, seed = (
+            specialist_nets.seeded_copy(generalist, *seeds)(x, training=True)
+            for seeds in ((0, 1), (0, 1), (0, 2), (1, 1))
+        )
+        self.assertAllEqual(one, again)
+        self.assertNotAllClose(one, other)
+        self.assertNotAllClose(one, seed)
+        copy = specialist_nets.seeded_copy(generalist, 0)
+        self.assertAllEqual(copy(x), generalist(x))
+        # A seed that is given stays.
+        seeded = models.mlp((6, 1), 5, (4,), dropout=0.5, seed=3)
+        layers = zip(
+            seeded.layers,
+            specialist_nets.seeded_copy(seeded, 0).layers,
+            strict=True,
+        )
+        for layer, copied in layers:
+            self.assertEqual(layer.get_config(), copied.get_config())
+
     def test_refused(self):
         generalist = models.mlp((4, 4, 1), 3, (6,), seed=0)
         for classes in ([], [0, 0], [0, 5], [0, 1, 2]):

@@ -59,20 +59,34 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_one_row_is_not_for_all_in_a_graph(self):
         generalist, (first, *others), sets = equation_5_problems.problem(0)
-        row = tf.TensorSpec([None, 5], tf.float64)
+        active = equation_5_problems.all_active(generalist, sets)
 
-        @tf.function(input_signature=[row])
-        def combined(probs):
-            return specialists.combine(generalist, [probs, *others], sets)
-
-        self.assertAllClose(
-            combined(first),
-            specialists.combine(generalist, [first, *others], sets),
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 5], tf.float64),
+                tf.TensorSpec([None, 4], tf.bool),
+                tf.TensorSpec([None, 12], tf.float64),
+            ]
         )
-        with self.assertRaisesRegex(
-            tf.errors.InvalidArgumentError, "probs.0.` are not of as many"
+        def combined(probs, active, q):
+            problem = generalist, [probs, *others], sets, active
+            return (
+                specialists.combine(*problem[:3], active=active),
+                specialists.objective(q, *problem),
+            )
+
+        given = {"probs": first, "active": active, "q": generalist}
+        expected = specialists.combine(
+            generalist, [first, *others], sets, active=active
+        )
+        self.assertAllClose(combined(**given)[0], expected)
+        for name, says in (
+            ("probs", "`specialist_probs.0.` is not of as many"),
+            ("active", "`active` is not of as many"),
+            ("q", "`probs` is not of as many"),
         ):
-            combined(first[:1])
+            with self.assertRaisesRegex(tf.errors.InvalidArgumentError, says):
+                combined(**{**given, name: given[name][:1]})
 
     def test_objective_refuses(self):
         generalist, probs, class_sets = equation_5_problems.problem(0)

@@ -13,57 +13,66 @@ from kd_keras.experiments import specialists_numbers as numbers
 _LEVEL = 0.05
 
 
-def summary(results, by_arm):
+def summary(results, plan):
     """What came out, in a few sentences.
 
     Args:
         results: As of `checks`.
-        by_arm: As of `checks`.
+        plan: `specialists.Plan`.
 
     Returns:
         A string; empty if there is nothing to compare.
     """
-    means = {
-        arm: statistics.fmean(numbers.accuracy(found))
-        for arm, found in by_arm.items()
-    }
-    if not {"generalist", "clusters"} <= means.keys():
+    before, after = _means(results, "generalist", "clusters")
+    if before is None:
         return ""
     said = [
-        f"Specialists bring the generalist from {means['generalist']:.1f} to "
-        f"{means['clusters']:.1f}% ({_certainty(results, 'generalist')})."
+        f"Specialists bring the generalist from {before:.1f} to {after:.1f}% "
+        f"({_certainty(results, 'clusters', 'generalist')})."
     ]
-    said += [
-        f"Without any, {numbers.SAYS[arm]}, has {means[arm]:.1f}%; "
-        f"specialists are above that {_certainty(results, arm)}."
-        for arm in numbers.LONGER
-        if arm in means
-    ]
-    if "uncorrected" in means:
-        more = means["uncorrected"] - means["clusters"]
+    for arm in numbers.LONGER:
+        alone, _ = _means(results, arm, "clusters")
+        if alone is not None:
+            said.append(
+                f"Without any, {numbers.SAYS[arm]}, has {alone:.1f}%; "
+                "specialists are above that "
+                f"{_certainty(results, 'clusters', arm)}."
+            )
+    corrected, not_corrected = _means(results, "clusters", "uncorrected")
+    if corrected is not None:
+        more = not_corrected - corrected
         said.append(
             "The correction of their dustbins "
             f"{'costs' if more > 0 else 'gives'} {abs(more):.1f} points."
         )
-    if {"uncorrected", "longer"} <= means.keys():
+    if _means(results, "uncorrected", "longer")[0] is not None:
         said.append(
-            "Not corrected, they are, "
-            f"{_certainty(results, 'longer', 'uncorrected')}, above the "
+            f"Not corrected, they are, "
+            f"{_certainty(results, 'uncorrected', 'longer')}, above the "
             "generalist that is trained on; that was looked at afterwards."
         )
-    if "student-combined" in means:
-        less = means["generalist"] - means["student-combined"]
+    whole, net = _means(results, "generalist", "student-combined")
+    if whole is not None:
+        is_less = "below" if net < whole else "above"
         said.append(
-            f"No single net has the gain: one distilled from all is "
-            f"{less:.1f} points below the generalist."
-            if less > 0
-            else "One net distilled from all is no worse than the generalist."
+            f"A net distilled from all in {plan.student.epochs} epochs is "
+            f"{abs(whole - net):.1f} points {is_less} the generalist, which "
+            f"had {plan.generalist.epochs}."
         )
     return " ".join(said)
 
 
-def _certainty(results, baseline, arm="clusters"):
-    """In how many seeds more than chance speaks for specialists."""
+def _means(results, *arms):
+    """Mean accuracies, %, over the seeds that all arms have; else None."""
+    each = findings.paired(results, *arms)
+    return [
+        statistics.fmean(numbers.accuracy(found)) if found else None
+        for found in each
+    ]
+
+
+def _certainty(results, arm, baseline):
+    """In how many seeds an arm is better by more than chance."""
     pair = _Pair(results, arm, baseline)
     return f"beyond chance in {sum(pair.sure)} of {len(pair.sure)} seeds"
 
@@ -188,24 +197,16 @@ def _shares(found):
 def _of_students(results):
     """What of it comes to one net."""
     if kept := numbers.kept(results):
-        gain = statistics.fmean(
-            numbers.gained(results, "clusters", "generalist")
-        )
+        student, system = numbers.gains_of_students(results)
+        gain = statistics.fmean(system)
         claim = (
             "one net distilled from all gains, over one distilled from the "
             "generalist, at least half of what the specialists gain over the "
             "generalist"
         )
         if gain > 0:
-            student = numbers.gained(
-                results, "student-combined", "student-generalist"
-            )
-            yield findings.check_share(
-                claim,
-                kept,
-                0.5,
-                f": {numbers.points(student)} of {gain:.2f}",
-            )
+            more = f": {numbers.points(student)} of {gain:.2f}"
+            yield findings.check_share(claim, kept, 0.5, more)
         else:
             yield findings.Check(claim, "there is no gain to keep", None)
     pair = _Pair(results, "student-combined", "generalist")

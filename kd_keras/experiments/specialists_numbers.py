@@ -51,28 +51,39 @@ def covering(found):
     return dict(sorted(lines.items()))
 
 
-def kept(results):
-    """Share of the gain that comes to one net distilled from all.
-
-    What it gains over one that is distilled from the generalist alone, to
-    what the specialists gain over the generalist.
+def gains_of_students(results):
+    """What comes to one net distilled from all, and of what.
 
     Args:
         results: Dict of `(arm, seed)` to results.
 
     Returns:
-        A `findings.Share`, or None if an arm is missing.
+        Two lists of points, for the seeds that have all arms: by how much it
+        is better than a net distilled from the generalist alone, and the
+        specialists than the generalist.
     """
     arms = "student-combined", "student-generalist", "clusters", "generalist"
-    each = findings.paired(results, *arms)
-    if not each[0]:
-        return None
-    student, control, system, generalist = map(accuracy, each)
-    bounds = comparison.ratio_of_means(
-        np.subtract(student, control).tolist(),
-        np.subtract(system, generalist).tolist(),
+    student, control, system, generalist = (
+        np.array(accuracy(found)) for found in findings.paired(results, *arms)
     )
-    return findings.Share(*bounds, len(student))
+    return (student - control).tolist(), (system - generalist).tolist()
+
+
+def kept(results):
+    """Share of the specialists' gain that comes to one net distilled from all.
+
+    Args:
+        results: Dict of `(arm, seed)` to results.
+
+    Returns:
+        A `findings.Share` of `gains_of_students`, or None if an arm is missing.
+    """
+    student, system = gains_of_students(results)
+    if not student:
+        return None
+    return findings.Share(
+        *comparison.ratio_of_means(student, system), len(student)
+    )
 
 
 def points(values):

@@ -177,8 +177,9 @@ def objective(probs, generalist_probs, specialist_probs, class_sets, active):
             "Received: None."
         )
     problem = _problem(generalist_probs, specialist_probs, class_sets, active)
-    shape = problem.start.shape
-    return problem.objective(_distributions("probs", probs, shape))
+    probs = _distributions("probs", probs, problem.start.shape)
+    _check_rows("probs", probs, problem.start)
+    return problem.objective(probs)
 
 
 def _solver(method):
@@ -237,6 +238,7 @@ def _problem(
             f"Received: {active.dtype.name}."
         )
     _check_shape("active", active, [generalist_probs.shape[0], len(class_sets)])
+    _check_rows("active", active, generalist_probs)
     parts = []
     for number, (probs, classes) in enumerate(
         zip(specialist_probs, class_sets, strict=True)
@@ -250,13 +252,7 @@ def _problem(
             f", of its {known} classes"
             + (" and a dustbin" if known < num_classes else ""),
         )
-        # Not known before in a graph, where one row would do for all.
-        tf.debugging.assert_equal(
-            tf.shape(probs)[0],
-            tf.shape(generalist_probs)[0],
-            f"`specialist_probs[{number}]` are not of as many examples as "
-            "`generalist_probs`.",
-        )
+        _check_rows(f"specialist_probs[{number}]", probs, generalist_probs)
         inside, dustbin = probs[:, :known], probs[:, known:]
         if known == num_classes:
             dustbin = tf.zeros_like(probs[:, :1])
@@ -309,6 +305,19 @@ def _warn_if_above(problem, probs, method, max_steps):
         f"{excess[is_above].max():.1e} nats too high. {mend}",
         stacklevel=3,
     )
+
+
+def _check_rows(name, tensor, generalist_probs):
+    """Raises unless both are of as many examples, which a graph learns late.
+
+    One row would do for all otherwise.
+    """
+    if tensor.shape[0] is None or generalist_probs.shape[0] is None:
+        tf.debugging.assert_equal(
+            tf.shape(tensor)[0],
+            tf.shape(generalist_probs)[0],
+            f"`{name}` is not of as many examples as `generalist_probs`.",
+        )
 
 
 def _check_shape(name, tensor, shape, what=""):

@@ -69,7 +69,10 @@ def read(path):
     path = pathlib.Path(path)
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def write_for_tensorboard(folder, curve):

@@ -6,6 +6,7 @@ train them, each started by the same command; see `tasks`.
 
 import contextlib
 import dataclasses
+import functools
 import os
 import zipfile
 
@@ -189,7 +190,12 @@ class _Job:
         )
         batches = self._data.batches_of(training.dataset, self._config.seed)
         # Each model that is trained is another copy.
-        copy = self._copy_of_generalist
+        copy = functools.partial(
+            specialist_nets.seeded_copy,
+            self._generalist,
+            self._config.seed,
+            number,
+        )
 
         with self._fitting(
             name, (recipe.head_epochs + recipe.epochs) * len(batches)
@@ -282,11 +288,6 @@ class _Job:
             columns=config.columns,
             seed=config.seed,
         )
-
-    def _copy_of_generalist(self):
-        copy = keras.models.clone_model(self._generalist)
-        copy.set_weights(self._generalist.get_weights())
-        return copy
 
     @contextlib.contextmanager
     def _fitting(self, title, num_steps):

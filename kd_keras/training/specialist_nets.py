@@ -8,6 +8,44 @@ import numpy as np
 from kd_keras import model_checks
 
 
+def seeded_copy(model, *seeds):
+    """A copy of a model with its weights, whose randomness is known.
+
+    Layers that draw without a seed, as `keras.layers.Dropout(0.5)`, would draw
+    otherwise in each process.
+
+    Args:
+        model: Functional or Sequential `keras.Model`.
+        *seeds: ints, not negative: what the seeds are made of.
+
+    Returns:
+        `keras.Model`; layers that have a seed keep it.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+    >>> copies = [seeded_copy(model, 0, 1) for _ in range(2)]
+    >>> one, other = (copy(np.ones([9, 4]), training=True) for copy in copies)
+    >>> bool(np.all(one == other))
+    True
+    """
+    numbers = itertools.count()
+
+    def copy_layer(layer):
+        config = layer.get_config()
+        if config.get("seed", 0) is None:
+            sequence = np.random.SeedSequence([*seeds, next(numbers)])
+            # 31 bits, as every Keras backend takes them.
+            config["seed"] = int(sequence.generate_state(1)[0] >> 1)
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(
+        model, clone_function=copy_layer, recursive=True
+    )
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def specialist_of(generalist, classes, name=None, *, full_softmax=False):
     """A specialist with the weights of a generalist, not trained yet.
 
