@@ -76,6 +76,9 @@ class FindTest(tf.test.TestCase):
         results = self.results()
         found = gradient_noise.find(results, experiments.Settings())
         self.assertEqual([c.holds for c in found.checks], [True] * 7)
+        measured = [check.measured for check in found.checks]
+        low, _, high, *_ = measured[1].split()
+        self.assertIn(f"is {low} to {high} of that of labels", found.summary)
         self.assertEqual(
             [check.is_certain for check in found.checks], [True] + [False] * 6
         )

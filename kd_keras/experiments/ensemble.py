@@ -193,7 +193,28 @@ def find(results, settings):
         (dots,),
         tuple(_checks(results, settings)),
         tuple(_headlines(results, errors)),
+        "" if settings.quick else _summary(results),
     )
+
+
+def _summary(results):
+    """What came out of the nets of shifted images, a sentence."""
+    for arm, ensemble, distilled in _pairs(results):
+        if arm == "distilled-2":
+            each = (
+                _of_one(ensemble),
+                [result["test_errors"] for result in ensemble],
+                [result["test_errors"] for result in distilled],
+            )
+            single, together, net = map(statistics.fmean, each)
+            return (
+                f"A net makes {single:.1f} errors, ten together "
+                f"{together:.1f}, and one distilled from the ten at T = 2 "
+                f"{net:.1f}: it keeps {_kept(ensemble, distilled).value:.2f} "
+                f"of the ensemble's gain (paper, on speech: "
+                f"{_PAPER_SHARE:.2f})."
+            )
+    return ""
 
 
 def _headlines(results, errors):

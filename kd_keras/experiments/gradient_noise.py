@@ -221,4 +221,5 @@ def find(results, settings):
         tuple(plot for found in parts for plot in found.plots),
         tuple(check for found in parts for check in found.checks),
         tuple(line for found in parts for line in found.headlines),
+        " ".join(found.summary for found in parts if found.summary),
     )

@@ -53,6 +53,20 @@ def find(found, entropies, error_levels):
         tuple(_plots(found, entropies, equal)),
         tuple(_checks(found, equal)),
         tuple(_headlines(found)),
+        _summary(found),
+    )
+
+
+def _summary(found):
+    """What came out early on, a sentence."""
+    ratios, variances = _early(found)
+    if not ratios:
+        return ""
+    return (
+        "After epochs 1 to 3 the gradient noise of soft targets at T = 20 is "
+        f"{min(ratios):.2f} to {max(ratios):.2f} of that of labels, each "
+        "relative to its own mean gradient; the variance alone, with T ** 2 in "
+        f"it, is {min(variances):.0f} to {max(variances):.0f} times as large."
     )
 
 
@@ -235,7 +249,16 @@ def _lines(found, entropies, equal):
     )
 
 
-def _checks(found, equal):
+def _early(found):
+    """Noise at T = 20 over that of labels, after the first epochs.
+
+    Args:
+        found: As of `find`.
+
+    Returns:
+        Lists over seeds and epochs: of the ratios of the noise, each relative
+        to its mean gradient, and of those of the variances.
+    """
     hard, soft = found.get("hard", {}), found.get("soft-20", {})
     pairs = [
         (of_soft, of_hard)
@@ -244,13 +267,23 @@ def _checks(found, equal):
         for of_soft, of_hard in zip(soft[seed], hard[seed], strict=True)
         if of_hard["epoch"] in _EPOCHS
     ]
-    if not pairs:
-        return
     ratios = [
         noise_trajectories.own_ratio(of_soft, "soft-20")
         / noise_trajectories.own_ratio(of_hard, "hard")
         for of_soft, of_hard in pairs
     ]
+    variances = [
+        of_soft["noise"]["soft-20"]["variance"]
+        / of_hard["noise"]["hard"]["variance"]
+        for of_soft, of_hard in pairs
+    ]
+    return ratios, variances
+
+
+def _checks(found, equal):
+    ratios, variances = _early(found)
+    if not ratios:
+        return
     yield findings.Check(
         "noise to mean gradient at T = 20 is below "
         f"{_AT_MOST} of that of labels after epochs 1 to 3, each on its own "
@@ -258,11 +291,6 @@ def _checks(found, equal):
         f"{min(ratios):.2f} to {max(ratios):.2f} of it",
         max(ratios) < _AT_MOST,
     )
-    variances = [
-        of_soft["noise"]["soft-20"]["variance"]
-        / of_hard["noise"]["hard"]["variance"]
-        for of_soft, of_hard in pairs
-    ]
     yield findings.Check(
         "the variance alone goes the other way: larger at T = 20, with T ** "
         "2, in all of these",

@@ -319,6 +319,29 @@ def find(results, settings):
         tuple(plots),
         tuple(_checks(results, settings)),
         tuple(headlines),
+        "" if settings.quick else _summary(by_arm, plan(settings)),
+    )
+
+
+def _summary(by_arm, of):
+    """What came out, a sentence."""
+    most = of.num_annotators[-1]
+    means = {
+        arm: [
+            statistics.fmean(result[key] for result in by_arm[arm])
+            for key in ("test_errors", "divergence_from_annotators")
+        ]
+        for arm in (f"shares-{most}", f"majority-{most}")
+        if arm in by_arm
+    }
+    if len(means) < 2:
+        return ""
+    (errors, divergence), (of_majority, from_majority) = means.values()
+    return (
+        f"Trained on the shares of what {most} annotators say, a fifth of it "
+        f"wrong, a student makes {errors:.1f} errors and is {divergence:.3f} "
+        "nats from what they hold possible; trained on the class most of them "
+        f"say {of_majority:.1f} and {from_majority:.3f}."
     )
 
 
