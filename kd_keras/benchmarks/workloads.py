@@ -76,8 +76,7 @@ WORKLOADS = {
         (32, 32, 3),
         100,
         64,
-        # Of 20 short steps the start of `fit` would be a part that shows.
-        60,
+        20,
         _convnets((24, 48), (64,)),
         _convnets((64, 128), (256,)),
     ),
