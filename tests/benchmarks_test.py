@@ -118,6 +118,18 @@ class RandomDataTest(tf.test.TestCase):
         self.assertEqual(int(calls), 5)
 
     @pytest.mark.slow
+    def test_arms_are_made_again(self):
+        made = []
+
+        def make_arms():
+            made.append([])
+            return {"a": lambda calls=made[-1]: calls.append(0)}
+
+        taken = rounds.time_instances(make_arms, num_instances=3, num_rounds=7)
+        # Three rounds each, and one more that does not count.
+        self.assertEqual([len(calls) for calls in made], [4, 4, 4])
+        self.assertLen(taken["a"], 9)
+
     def test_all_ways_to_take_a_step(self):
         taken = rounds.time_in_turn(
             steps.arms(self.workload()), num_rounds=1, warm_up=False

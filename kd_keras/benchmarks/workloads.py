@@ -76,7 +76,8 @@ WORKLOADS = {
         (32, 32, 3),
         100,
         64,
-        20,
+        # Of 20 short steps the start of `fit` would be a part that shows.
+        60,
         _convnets((24, 48), (64,)),
         _convnets((64, 128), (256,)),
     ),
