@@ -251,9 +251,11 @@ class FindingsTest(tf.test.TestCase):
         )
         self.assertContainsInOrder(
             [
-                "from 40.0 to 42.1% (beyond chance in 3 of 3 seeds)",
-                "has 41.6%; specialists are above that beyond chance in 1 of 3",
-                "costs 1.0 points. Not corrected, they are, beyond chance in 3",
+                "from 40.0 to 42.1% (p < 0.05 in 3 of 3 seeds)",
+                "has 41.6%; specialists are 0.4 points above that (p < 0.05 in "
+                "1 of 3",
+                "costs 1.0 points (p < 0.05 in 3 of 3 seeds)",
+                "Not corrected, they are 1.4 points above",
                 "from all in 30 epochs is 1.1 points below the generalist",
             ],
             found.summary,
@@ -277,7 +279,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertStartsWith(first[-1], f"{p:.2g} ")
         self.assertIn("41.87", first[2])
         table_4 = found.tables[2].rows
-        self.assertNotIn("each class has one", found.tables[1].note)
+        self.assertEqual(found.tables[1].rows[0][:2], ["with specialists", "2"])
         self.assertEqual(table_4[2], ["2", "900", "300", "+66", "+22.0"])
         self.assertEqual(found.tables[-1].rows, [["0", "apple, pear"]])
         self.assertIn("1,100", found.tables[0].note)
@@ -297,7 +299,7 @@ class FindingsTest(tf.test.TestCase):
         results["clusters", 1]["none_asked_and_changed"] = 1
         found, holds = self.holds(results)
         self.assertEqual(list(holds.values()), [False] * 7)
-        self.assertIn("(beyond chance in 0 of 3 seeds)", found.summary)
+        self.assertIn("(p < 0.05 in 0 of 3 seeds)", found.summary)
         for seed in range(3):
             results["clusters", seed] = results["generalist", seed] | {
                 name: results["clusters", seed][name]
@@ -328,7 +330,7 @@ class FindingsTest(tf.test.TestCase):
                 result |= {
                     name: results["clusters", 0][name]
                     for name in ("conditional_accuracy", "coverage", "classes")
-                    + ("none_asked", "none_asked_and_changed")
+                    + ("none_asked", "none_asked_and_changed", "examples_shown")
                 }
         found, _ = self.holds(results)
         told = {

@@ -60,8 +60,16 @@ class SpecialistOfTest(tf.test.TestCase):
 
     def test_copies_draw_alike(self):
         """Of a generalist without seeds, and nested; others draw otherwise."""
+        layers = keras.layers
         inner = keras.Sequential(
-            [keras.Input((6,)), keras.layers.Dropout(0.5)], name="inner"
+            [
+                keras.Input((6,)),
+                layers.Reshape((3, 2)),
+                layers.TimeDistributed(layers.Dropout(0.5)),
+                layers.RNN([layers.LSTMCell(6, dropout=0.5)]),
+                layers.Dropout(0.5),
+            ],
+            name="inner",
         )
         inputs = keras.Input((6,))
         outputs = keras.layers.Dense(5)(inner(keras.ops.relu(inputs)) * 2.0)

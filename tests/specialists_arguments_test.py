@@ -88,6 +88,18 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
             with self.assertRaisesRegex(tf.errors.InvalidArgumentError, says):
                 combined(**{**given, name: given[name][:1]})
 
+    def test_specialists_that_there_are_not(self):
+        generalist, probs, sets = equation_5_problems.problem(0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.bool)])
+        def value(active):
+            return specialists.objective(
+                generalist, generalist, probs, sets, active
+            )
+
+        with self.assertRaises(tf.errors.InvalidArgumentError):
+            value(np.ones([5, 5], bool))
+
     def test_objective_refuses(self):
         generalist, probs, class_sets = equation_5_problems.problem(0)
         active = equation_5_problems.all_active(generalist, probs)

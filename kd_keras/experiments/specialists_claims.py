@@ -31,32 +31,37 @@ def summary(results, plan):
         f"({_certainty(results, 'clusters', 'generalist')})."
     ]
     for arm in numbers.LONGER:
-        alone, _ = _means(results, arm, "clusters")
+        alone, after = _means(results, arm, "clusters")
         if alone is not None:
             said.append(
                 f"Without any, {numbers.SAYS[arm]}, has {alone:.1f}%; "
-                "specialists are above that "
-                f"{_certainty(results, 'clusters', arm)}."
+                f"specialists are {_apart(after - alone)} that "
+                f"({_certainty(results, 'clusters', arm)})."
             )
     corrected, not_corrected = _means(results, "clusters", "uncorrected")
     if corrected is not None:
         more = not_corrected - corrected
+        pair = "clusters", "uncorrected"
+        if more > 0:
+            pair = "uncorrected", "clusters"
         said.append(
-            "The correction of their dustbins "
-            f"{'costs' if more > 0 else 'gives'} {abs(more):.1f} points."
+            "The exact correction of their dustbins "
+            f"{'costs' if more > 0 else 'gives'} {abs(more):.1f} points "
+            f"({_certainty(results, *pair)})."
         )
-    if _means(results, "uncorrected", "longer")[0] is not None:
+    not_corrected, alone = _means(results, "uncorrected", "longer")
+    if alone is not None:
         said.append(
-            f"Not corrected, they are, "
-            f"{_certainty(results, 'uncorrected', 'longer')}, above the "
-            "generalist that is trained on; that was looked at afterwards."
+            f"Not corrected, they are {_apart(not_corrected - alone)} the "
+            "generalist that is trained on "
+            f"({_certainty(results, 'uncorrected', 'longer')}), which was "
+            "looked at afterwards."
         )
     whole, net = _means(results, "generalist", "student-combined")
     if whole is not None:
-        is_less = "below" if net < whole else "above"
         said.append(
             f"A net distilled from all in {plan.student.epochs} epochs is "
-            f"{abs(whole - net):.1f} points {is_less} the generalist, which "
+            f"{_apart(net - whole)} the generalist, which "
             f"had {plan.generalist.epochs}."
         )
     return " ".join(said)
@@ -71,18 +76,23 @@ def _means(results, *arms):
     ]
 
 
+def _apart(points):
+    return f"{abs(points):.1f} points {'below' if points < 0 else 'above'}"
+
+
 def _certainty(results, arm, baseline):
     """In how many seeds an arm is better by more than chance."""
     pair = _Pair(results, arm, baseline)
-    return f"beyond chance in {sum(pair.sure)} of {len(pair.sure)} seeds"
+    return f"p < {_LEVEL} in {sum(pair.sure)} of {len(pair.sure)} seeds"
 
 
-def checks(results, by_arm):
+def checks(results, by_arm, plan):
     """The lines of the protocol, as far as there are results.
 
     Args:
         results: Dict of `(arm, seed)` to results of `specialists.run`.
         by_arm: The same by arm, as of `findings.by_arm`.
+        plan: `specialists.Plan`.
 
     Yields:
         `findings.Check`.
@@ -91,9 +101,15 @@ def checks(results, by_arm):
     if alone:
         changed = sum(result["none_asked_and_changed"] for result in alone)
         none_asked = sum(result["none_asked"] for result in alone)
+        arms = [
+            f"`{arm}`"
+            for arm in numbers.SYSTEMS
+            if any(result["none_asked"] for result in by_arm.get(arm, ()))
+        ]
         yield findings.Check(
-            "where no specialist is asked, nothing changes",
-            f"{changed} of {none_asked:,} examples, all arms together"
+            "where no specialist is asked, what is right stays right, and "
+            "what is wrong wrong",
+            f"{changed} of {none_asked:,} examples, in {', '.join(arms)}"
             if none_asked
             else "each example asks one",
             changed == 0 if none_asked else None,
@@ -116,7 +132,7 @@ def checks(results, by_arm):
             yield results_of.is_no_worse()
     if "clusters" in by_arm:
         yield _grows(by_arm["clusters"])
-    yield from _of_students(results)
+    yield from _of_students(results, plan)
 
 
 class _Pair:
@@ -129,9 +145,14 @@ class _Pair:
         self._p = per_example.mcnemar(*findings.paired(results, arm, baseline))
 
     @property
-    def _measured(self):
-        values = ", ".join(f"{p:.2g}" for p in self._p)
-        return f"{numbers.points(self.gained)}; p = {values}"
+    def measured(self):
+        """The points gained, with the p-value of each seed, as text."""
+        return f"{numbers.points(self.gained)}{self.p_text}"
+
+    @property
+    def p_text(self):
+        """McNemar's p-value of each seed, as the end of a text."""
+        return f"; p = {', '.join(f'{p:.2g}' for p in self._p)}"
 
     @property
     def sure(self):
@@ -146,16 +167,16 @@ class _Pair:
         return findings.Check(
             f"{begins}{self._name}: above {self._other} (p < {_LEVEL} for each "
             "seed)",
-            self._measured,
+            self.measured,
             all(self.sure),
         )
 
-    def is_no_worse(self):
-        """A claim of the mean over the seeds."""
+    def is_no_worse(self, ends=""):
+        """A claim of the mean over the seeds; how its text ends."""
         holds, is_sure = _is_above_zero(self.gained)
         return findings.Check(
-            f"{self._name}: at least as good as {self._other}",
-            self._measured,
+            f"{self._name}: at least as good as {self._other}{ends}",
+            self.measured,
             holds,
             is_sure=is_sure,
         )
@@ -194,7 +215,7 @@ def _shares(found):
     ]
 
 
-def _of_students(results):
+def _of_students(results, plan):
     """What of it comes to one net."""
     if kept := numbers.kept(results):
         student, system = numbers.gains_of_students(results)
@@ -205,10 +226,13 @@ def _of_students(results):
             "generalist"
         )
         if gain > 0:
-            more = f": {numbers.points(student)} of {gain:.2f}"
+            pair = _Pair(results, "student-combined", "student-generalist")
+            more = f": {numbers.points(student)} of {gain:.2f}{pair.p_text}"
             yield findings.check_share(claim, kept, 0.5, more)
         else:
             yield findings.Check(claim, "there is no gain to keep", None)
     pair = _Pair(results, "student-combined", "generalist")
     if pair.gained:
-        yield pair.is_no_worse()
+        yield pair.is_no_worse(
+            f", {plan.student.epochs} epochs against {plan.generalist.epochs}"
+        )

@@ -39,7 +39,7 @@ def find(results, plan):
     return findings.Findings(
         tuple(tables),
         (dots,),
-        tuple(claims.checks(results, by_arm)),
+        tuple(claims.checks(results, by_arm, plan)),
         tuple(_headlines(results, by_arm)),
         claims.summary(results, plan),
     )
@@ -69,13 +69,13 @@ def _accuracies(results, by_arm, plan):
         "Means with 95% intervals over the seeds, each with a generalist of "
         "its own. Gained: against the generalist of the same seed, with the "
         "p-value of each. The generalist: a convnet with "
-        f"{', '.join(map(str, plan.filters))} filters (50 to 55% is the range "
-        "of what 2 cores train of that kind in 20 minutes), "
+        f"{', '.join(map(str, plan.filters))} filters{_minutes(by_arm)}, "
         f"{plan.generalist.epochs} epochs at "
         f"{plan.generalist.learning_rate:g}, falling to 0. {plan.num_sets} "
         f"specialists of {plan.set_size} classes, those that the generalist's "
         "predictions for the training images (T = 1) confuse by their "
-        "correlation, unless the arm says otherwise; "
+        "correlation, unless the arm says otherwise; all together are "
+        f"{plan.num_sets + 1} nets of that size; "
         f"{plan.specialist.head_epochs} epochs of the head alone and "
         f"{plan.specialist.epochs} of all, at {plan.specialist.learning_rate:g}"
         f" as the generalist that is trained on; "
@@ -121,11 +121,19 @@ def _probabilities(by_arm):
         )
 
 
+def _minutes(by_arm):
+    """How long a generalist takes to train."""
+    if not all("seconds" in one for one in by_arm.get("generalist", [{}])):
+        return ""
+    minutes = [one["seconds"] / 60 for one in by_arm["generalist"]]
+    return f", trained in {min(minutes):.0f} to {max(minutes):.0f} minutes"
+
+
 def _shown(by_arm):
     """What was spent on specialists and on the controls, as a sentence."""
     parts = [
         f"{numbers.SAYS[arm]} {by_arm[arm][0]['examples_shown']:,}"
-        for arm in ("clusters", "random", *numbers.LONGER)
+        for arm in ("clusters", "covariance", "random", *numbers.LONGER)
         if arm in by_arm
     ]
     if not parts:
@@ -144,10 +152,12 @@ def _systems(by_arm):
         return
     yield findings.Table(
         "Among the classes of specialists: accuracy, % (table 3)",
-        ("arm", "paper: before / after", "generalist", "combined", "gained"),
+        ("arm", "classes", "paper: before / after", "generalist", "combined")
+        + ("gained",),
         [
             [
                 numbers.SAYS[arm],
+                f"{len(set().union(*found[0]['classes']))}",
                 _PAPER_CONDITIONAL if arm == "clusters" else "-",
                 *(comparison.interval(one, 2) for one in _conditional(found)),
                 comparison.interval(_conditional_gain(found), 2),
@@ -155,11 +165,11 @@ def _systems(by_arm):
             for arm, found in systems.items()
         ],
         "Of the test examples whose class some specialist has, with the choice "
-        f"between all such classes.{_all_have_one(systems)}",
+        "between all such classes. Classes: how many some specialist of the "
+        "first seed has; where these are all, it is accuracy itself.",
     )
-    for arm in ("clusters", "full-softmax", "random"):
-        if arm in systems:
-            yield _coverage(arm, systems[arm])
+    for arm, found in systems.items():
+        yield _coverage(arm, found)
     if "clusters" in systems:
         classes = systems["clusters"][0]["classes"]
         yield findings.Table(
@@ -170,14 +180,6 @@ def _systems(by_arm):
                 for number, names in enumerate(classes)
             ],
         )
-
-
-def _all_have_one(systems):
-    """Says so, where it is true of all arms."""
-    for found in systems.values():
-        if numbers.covering(found).get(0, [0])[0]:
-            return ""
-    return " Here each class has one, so that this is accuracy itself."
 
 
 def _conditional(found):
@@ -226,8 +228,10 @@ def _headlines(results, by_arm):
                 comparison.interval(values, 2),
                 len(values),
             )
-    if "clusters" in by_arm:
-        gained = _conditional_gain(by_arm["clusters"])
+    found = by_arm.get("clusters")
+    if found and numbers.covering(found).get(0, [0])[0]:
+        # Otherwise it is what accuracy gains.
+        gained = _conditional_gain(found)
         yield findings.Headline(
             "points gained among the classes of specialists",
             "2.8 (JFT)",

@@ -122,7 +122,7 @@ def combine(
             or rows are no distributions, as far as they are known: in eager
             execution.
         tf.errors.InvalidArgumentError: If numbers of examples differ that are
-            not known before.
+            not known before. XLA, which drops assertions, does not look.
 
     Example:
 
@@ -239,6 +239,7 @@ def _problem(
         )
     _check_shape("active", active, [generalist_probs.shape[0], len(class_sets)])
     _check_rows("active", active, generalist_probs)
+    active = tf.ensure_shape(active, [None, len(class_sets)])
     parts = []
     for number, (probs, classes) in enumerate(
         zip(specialist_probs, class_sets, strict=True)

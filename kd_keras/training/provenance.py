@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import platform
+import zipfile
 
 import keras
 import tensorflow as tf
@@ -23,6 +24,9 @@ def versions():
 def contents(paths):
     """What tells the content of files and directories from another.
 
+    The same model, saved again as a `.keras` file, has the same: when it was
+    saved does not count.
+
     Args:
         paths: Paths; what is None or not there is left out.
 
@@ -40,8 +44,24 @@ def _digest(path):
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     for file in files:
-        if file.is_file():
-            digest.update(str(file.relative_to(path)).encode())
-            with open(file, "rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
+        if not file.is_file():
+            continue
+        digest.update(str(file.relative_to(path)).encode())
+        if file.suffix == ".keras" and zipfile.is_zipfile(file):
+            _digest_model(digest, file)
+            continue
+        with open(file, "rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def _digest_model(digest, file):
+    """Takes in all parts of a `.keras` file but the time of its saving."""
+    with zipfile.ZipFile(file) as archive:
+        for name in sorted(archive.namelist()):
+            if name != "metadata.json":
+                digest.update(name.encode())
+                with archive.open(name) as content:
+                    digest.update(
+                        hashlib.file_digest(content, "sha256").digest()
+                    )

@@ -31,16 +31,25 @@ def seeded_copy(model, *seeds):
     """
     numbers = itertools.count()
 
-    def copy_layer(layer):
-        config = layer.get_config()
+    def seeded(config):
+        # Also of what is wrapped, as by TimeDistributed, and of cells.
+        if isinstance(config, (list, tuple)):
+            return type(config)(map(seeded, config))
+        if not isinstance(config, dict):
+            return config
+        config = {key: seeded(value) for key, value in config.items()}
         if config.get("seed", 0) is None:
             sequence = np.random.SeedSequence([*seeds, next(numbers)])
             # 31 bits, as every Keras backend takes them.
             config["seed"] = int(sequence.generate_state(1)[0] >> 1)
-        return type(layer).from_config(config)
+        return config
 
     copy = keras.models.clone_model(
-        model, clone_function=copy_layer, recursive=True
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            seeded(layer.get_config())
+        ),
+        recursive=True,
     )
     copy.set_weights(model.get_weights())
     return copy

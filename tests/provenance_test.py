@@ -1,0 +1,50 @@
+"""With what something was made: which files are the same."""
+
+import json
+import pathlib
+import tempfile
+import zipfile
+
+import keras
+import tensorflow as tf
+
+from kd_keras.training import provenance
+
+
+class ContentsTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name) / "model.keras"
+
+    def digest(self):
+        return provenance.contents([self.path, None, "not_there"])
+
+    def test_saved_again_it_is_the_same_model(self):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        model.save(self.path)
+        first = self.digest()
+        self.assertEqual(list(first), [str(self.path)])
+        with zipfile.ZipFile(self.path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        metadata = json.loads(parts["metadata.json"])
+        metadata["date_saved"] = "another"
+        parts["metadata.json"] = json.dumps(metadata).encode()
+        with zipfile.ZipFile(self.path, "w") as archive:
+            for name, part in reversed(parts.items()):
+                archive.writestr(name, part)
+        self.assertEqual(self.digest(), first)
+        model.set_weights([2 * one for one in model.get_weights()])
+        model.save(self.path)
+        self.assertNotEqual(self.digest(), first)
+
+    def test_other_files(self):
+        self.path.write_text("no archive")
+        first = self.digest()
+        self.path.write_text("nor this")
+        self.assertNotEqual(self.digest(), first)
+
+
+if __name__ == "__main__":
+    tf.test.main()
