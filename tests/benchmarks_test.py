@@ -117,7 +117,6 @@ class RandomDataTest(tf.test.TestCase):
         self.assertAllClose(run(), last, rtol=1e-5)
         self.assertEqual(int(calls), 5)
 
-    @pytest.mark.slow
     def test_arms_are_made_again(self):
         made = []
 
@@ -130,6 +129,7 @@ class RandomDataTest(tf.test.TestCase):
         self.assertEqual([len(calls) for calls in made], [4, 4, 4])
         self.assertLen(taken["a"], 9)
 
+    @pytest.mark.slow
     def test_all_ways_to_take_a_step(self):
         taken = rounds.time_in_turn(
             steps.arms(self.workload()), num_rounds=1, warm_up=False
