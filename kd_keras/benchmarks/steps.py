@@ -12,8 +12,6 @@ from kd_keras.distiller import Distiller
 # What a comparison is called, in front of the name of its workload.
 PREFIX = "step_"
 NAMES = tuple(PREFIX + name for name in workloads.WORKLOADS)
-# How many times the models of a workload are built.
-_INSTANCES = 4
 
 
 def run(name, *, num_rounds=7):
@@ -29,7 +27,7 @@ def run(name, *, num_rounds=7):
     workload = workloads.WORKLOADS[name.removeprefix(PREFIX)]
     taken = rounds.time_instances(
         lambda: arms(workload),
-        num_instances=min(_INSTANCES, num_rounds),
+        num_instances=min(workload.num_instances, num_rounds),
         num_rounds=num_rounds,
     )
     return list(_ratios(workload, taken))

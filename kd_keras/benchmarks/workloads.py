@@ -27,6 +27,9 @@ class Workload:
         num_steps: Steps per epoch.
         make_student: Function of a seed that gives a `keras.Model`.
         make_teacher: The same for a teacher, which may be an ensemble.
+        num_instances: How many times all models are built, where those of a
+            kind differ by as much as is looked for. Defaults to 1: many that
+            are large take more memory than most machines have.
     """
 
     title: str
@@ -36,6 +39,7 @@ class Workload:
     num_steps: int
     make_student: Callable
     make_teacher: Callable
+    num_instances: int = 1
 
     def arrays(self):
         """Random inputs and labels of one epoch."""
@@ -80,6 +84,7 @@ WORKLOADS = {
         60,
         _convnets((24, 48), (64,)),
         _convnets((64, 128), (256,)),
+        num_instances=4,
     ),
     "1000_classes": Workload(
         "MLP of 2048-2048 to 1024-1024, 1,000 classes",
