@@ -35,6 +35,10 @@ class ContentsTest(tf.test.TestCase):
             for name, part in reversed(parts.items()):
                 archive.writestr(name, part)
         self.assertEqual(self.digest(), first)
+        with zipfile.ZipFile(self.path, "w") as archive:
+            for name, part in parts.items():
+                archive.writestr(name.replace("config", "configs"), part)
+        self.assertNotEqual(self.digest(), first)
         model.set_weights([2 * one for one in model.get_weights()])
         model.save(self.path)
         self.assertNotEqual(self.digest(), first)
