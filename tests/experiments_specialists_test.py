@@ -14,6 +14,7 @@ from kd_keras.experiments import laboratory
 from kd_keras.experiments import specialists
 from kd_keras.experiments import specialists_data
 from kd_keras.experiments import specialists_findings
+from kd_keras.experiments import specialists_numbers as numbers
 from kd_keras.training import specialist_training
 from tests import digits_runs
 
@@ -55,8 +56,8 @@ class ControlsTest(digits_runs.DigitsTestCase):
             dense_units=(8,),
             max_shift=1,
             generalist=laboratory.Recipe(3, 64, 1e-3),
-            num_sets=2,
-            set_size=9,
+            num_sets=4,
+            set_size=20,
             specialist=specialist_training.SpecialistRecipe(1, 2, 1e-3, 2e-3),
         )
         settings = experiments.Settings(quick=True, data_dir=cls.data_dir)
@@ -89,7 +90,8 @@ class ControlsTest(digits_runs.DigitsTestCase):
             cls.results = {
                 arm: specialists.run(arm, 0, cls.lab)
                 for arm in ("generalist", "clusters", "uncorrected")
-                + ("random", "longer", "anew")
+                + ("random", "longer", "anew", "covariance")
+                + ("covariance-random",)
             }
 
     def fitted(self, unit):
@@ -100,7 +102,7 @@ class ControlsTest(digits_runs.DigitsTestCase):
         """Rather more to the controls, by less than an epoch."""
         shown = self.results["clusters"]["examples_shown"]
         counted = 0
-        for number in range(2):
+        for number in range(4):
             for part, epochs in (("head", 1), ("whole", 2)):
                 recipe, data = self.fitted(f"clusters-{number}-{part}")
                 self.assertEqual(recipe.epochs, epochs)
@@ -122,20 +124,28 @@ class ControlsTest(digits_runs.DigitsTestCase):
         self.assertEqual(self.fitted("anew")[0].learning_rate, 1e-3)
 
     def test_random_classes_are_others_of_the_same_sizes(self):
-        clusters, drawn = (
-            self.results[arm]["classes"] for arm in ("clusters", "random")
-        )
-        self.assertEqual([len(s) for s in drawn], [len(s) for s in clusters])
-        self.assertNotEqual(drawn, clusters)
-        counts = [
-            sorted(sum(name in s for s in sets) for name in set(sum(sets, [])))
-            for sets in (clusters, drawn)
+        chosen = {arm: one.get("classes") for arm, one in self.results.items()}
+        # Those by the covariance share more, so that their control does.
+        num_classes = [
+            len(set(sum(chosen[arm], []))) for arm in ("clusters", "covariance")
         ]
-        self.assertEqual(*counts)
+        self.assertLess(num_classes[1], num_classes[0])
+        for arm, control in (
+            ("clusters", "random"),
+            ("covariance", "covariance-random"),
+        ):
+            sets, drawn = chosen[arm], chosen[control]
+            self.assertEqual([len(s) for s in drawn], [len(s) for s in sets])
+            self.assertNotEqual(drawn, sets)
+            counts = [
+                sorted(sum(name in s for s in of) for name in set(sum(of, [])))
+                for of in (sets, drawn)
+            ]
+            self.assertEqual(*counts)
 
     def test_not_corrected_are_the_same_specialists(self):
         units = [unit for unit, *_ in self.fits if "-whole" in unit]
-        self.assertLen(units, 4)
+        self.assertLen(units, 16)
         clusters, uncorrected = (
             self.results[arm] for arm in ("clusters", "uncorrected")
         )
@@ -190,8 +200,11 @@ class ArmsTest(digits_runs.DigitsTestCase):
                     models_dir=self.folder / "models",
                 )
         every = set(specialists.arms(settings))
-        self.assertLen(run, len(every) - 2)
-        self.assertEqual(every - set(run), {"covariance", "full-softmax"})
+        self.assertLen(run, len(every) - 3)
+        self.assertEqual(
+            every - set(run),
+            {"covariance", "covariance-random", "full-softmax"},
+        )
         self.assertEqual(run[-1], "anew")
 
 
@@ -323,10 +336,11 @@ class FindingsTest(tf.test.TestCase):
                 "clusters": (20, 20, 20),
                 "random": (15, 25, 18),
                 "covariance": (22, 23, 22),
+                "covariance-random": (30, 23, 10),
             }
         )
         for (arm, _), result in results.items():
-            if arm == "covariance":
+            if arm.startswith("covariance"):
                 result |= {
                     name: results["clusters", 0][name]
                     for name in ("conditional_accuracy", "coverage", "classes")
@@ -340,6 +354,7 @@ class FindingsTest(tf.test.TestCase):
         for one, other, expected in (
             ("with specialists", "classes at random", (True, False)),
             (covariance, "classes at random", (True, False)),
+            (covariance, numbers.SAYS["covariance-random"], (True, False)),
             ("with specialists", covariance, (False, True)),
         ):
             self.assertEqual(

@@ -22,7 +22,7 @@ from kd_keras.training import specialist_training
 TITLE = "Specialists for what a generalist confuses"
 NUM_SEEDS = 3
 # Run where they are named, each as long as the arms with specialists.
-EXTRA_ARMS = ("covariance", "full-softmax", "anew")
+EXTRA_ARMS = ("covariance", "covariance-random", "full-softmax", "anew")
 
 load = specialists_data.load
 

@@ -125,6 +125,7 @@ def checks(results, by_arm, plan):
     for arm, baseline in (
         ("clusters", "random"),
         ("covariance", "random"),
+        ("covariance", "covariance-random"),
         ("clusters", "covariance"),
         ("clusters", "uncorrected"),
     ):

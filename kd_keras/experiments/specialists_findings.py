@@ -9,6 +9,8 @@ from kd_keras.experiments import specialists_numbers as numbers
 # Table 3, and the share of examples in table 4 that more get right.
 _PAPER = {"generalist": "25.0", "clusters": "26.1"}
 _PAPER_CONDITIONAL = "43.1 / 45.9"
+# Arms that differ in the classes of their specialists.
+_CHOICES = ("clusters", "covariance", "random", "covariance-random")
 
 
 def find(results, plan):
@@ -133,7 +135,7 @@ def _shown(by_arm):
     """What was spent on specialists and on the controls, as a sentence."""
     parts = [
         f"{numbers.SAYS[arm]} {by_arm[arm][0]['examples_shown']:,}"
-        for arm in ("clusters", "covariance", "random", *numbers.LONGER)
+        for arm in (*_CHOICES, *numbers.LONGER)
         if arm in by_arm
     ]
     if not parts:

@@ -10,6 +10,7 @@ SAYS = {
     "clusters": "with specialists",
     "covariance": "classes by the covariance, as in the paper",
     "random": "classes at random",
+    "covariance-random": "classes at random, as many as by the covariance",
     "uncorrected": "dustbins not corrected",
     "full-softmax": "specialists that tell all classes",
     "longer": "the generalist, trained on for as long",
@@ -17,7 +18,14 @@ SAYS = {
     "student-combined": "one net, distilled from all",
     "student-generalist": "one net, distilled from the generalist",
 }
-SYSTEMS = ("clusters", "covariance", "random", "uncorrected", "full-softmax")
+SYSTEMS = (
+    "clusters",
+    "covariance",
+    "random",
+    "covariance-random",
+    "uncorrected",
+    "full-softmax",
+)
 LONGER = ("longer", "anew")
 
 

@@ -158,7 +158,7 @@ class Work:
         """The classes of each specialist of an arm."""
         of = self._of
         columns = specialists.clusters.CORRELATION
-        if arm == "covariance":
+        if arm.startswith("covariance"):
             columns = specialists.clusters.COVARIANCE
         logits = self._train_logits.astype(np.float64)
         class_sets = specialists.cluster_classes(
@@ -168,7 +168,8 @@ class Work:
             columns=columns,
             seed=self._seed,
         )
-        if arm == "random":
+        if arm.endswith("random"):
+            # As many classes in all, and shared as often, as of those sets.
             return specialists.random_classes(
                 class_sets, self._lab.train.num_classes, self._seed
             )
