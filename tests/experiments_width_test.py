@@ -252,6 +252,11 @@ class FindingsTest(tf.test.TestCase):
             },
         )
         self.assertEqual(found.headlines[1].ours[:5], "+5.10")
+        # 1.1 errors of 1,000 in the mean are 0.1 points, and 11 are 1.1.
+        self.assertIn("bring +0.10 points", found.summary)
+        self.assertIn("+1.10 at T = 4 (paper: +6.78).", found.summary)
+        self.assertIn("they bring +5.10, and labels", found.summary)
+        self.assertTrue(found.summary.endswith("without a teacher +2.00."))
         # Two points are too few.
         found = width.find(self.results(20), settings)
         self.assertEqual([c.holds for c in found.checks], [True, False, False])
@@ -280,6 +285,9 @@ class FindingsTest(tf.test.TestCase):
         near = ours["projected, B = 10, as near to 1/2 without a teacher"]
         self.assertEqual(near.ours[:5], "+2.00")
         self.assertEqual(ours["not projected"].ours[:5], "-3.00")
+        self.assertIn(
+            "without that limit soft labels bring -3.00.", found.summary
+        )
 
     def test_difficulty(self):
         """Whether more is added where the task is harder."""
@@ -323,6 +331,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual([c.holds for c in found.checks], [True, None, None])
         quick = {key: result for key, result in one.items() if "-all" in key[0]}
         found = width.find(quick, experiments.Settings(quick=True))
+        self.assertEqual(found.summary, "")
         self.assertEqual(
             [(c.holds, c.is_certain) for c in found.checks], [(True, True)]
         )

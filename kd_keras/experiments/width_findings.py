@@ -53,6 +53,7 @@ def find(results, arms, settings):
             *([] if settings.quick else width_checks.of_difficulty(results)),
         ),
         tuple(width_checks.headlines(practical, theorem, deep)),
+        "" if settings.quick else width_checks.summary(practical, theorem),
     )
 
 
