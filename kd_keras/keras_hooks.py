@@ -164,6 +164,25 @@ def loss_weights(model):
     return model._compile_config.config["loss_weights"]
 
 
+def compiled_metrics(model):
+    """The metric objects that `compile` was given; of names none.
+
+    Reads `Trainer._compile_config` (3.13 to 3.15): `Trainer.metrics` is public
+    but has those objects only once labels have come.
+
+    Args:
+        model: A compiled `keras.Model`.
+
+    Returns:
+        List of `keras.metrics.Metric`.
+    """
+    config = model._compile_config.config
+    given = keras.tree.flatten(
+        [config.get("metrics"), config.get("weighted_metrics")]
+    )
+    return [one for one in given if isinstance(one, keras.metrics.Metric)]
+
+
 def update_compiled_metrics(model, y, y_pred, sample_weight, label_weight):
     """Updates the compiled metrics, unweighted ones on labelled examples.
 

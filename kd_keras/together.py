@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from kd_keras import batches
+from kd_keras import keras_hooks
 from kd_keras import replication
 from kd_keras import teachers
 from kd_keras import worker_callbacks
@@ -32,13 +33,16 @@ def fit_together(distillers, x=None, y=None, **kwargs):
         distillers: Dict of names to compiled `Distiller` objects, whose
             students share no variables. Those that have a teacher have the
             same object: where it is an ensemble, make one `EnsembleTeacher`.
+            Each has an optimizer and metrics of its own; `jit_compile`,
+            `steps_per_execution` and `run_eagerly` are alike.
         x: Data, as for `Distiller.fit`, like all other arguments.
         y: Labels, or stored targets.
         **kwargs: The further arguments of `Distiller.fit`. Logs bear the name
             of their Distiller: `val_loss` of the one called "warm" is
-            `val_warm_loss` for `EarlyStopping`, which ends the training of
-            all. Callbacks find no optimizer in their model: to change
-            learning rates give schedules.
+            `val_warm_loss`. `EarlyStopping("val_warm_loss", mode="min")` ends
+            the training of all; Keras does not tell from such a name which
+            way is better. Callbacks find no optimizer in their model: to
+            change learning rates give schedules.
 
     Returns:
         Dict of names to `keras.callbacks.History`, in each the names of logs
@@ -46,9 +50,11 @@ def fit_together(distillers, x=None, y=None, **kwargs):
 
     Raises:
         TypeError: If `distillers` is no dict of Distillers by name.
-        ValueError: If one is not compiled, two share variables, teachers or
-            the outputs of students differ, they were compiled to run in
-            different ways, or the data does not fit.
+        ValueError: If one is not compiled, two share variables, an optimizer
+            or metrics, or would give two logs one name, teachers or the
+            outputs of students differ, they were compiled to run in different
+            ways, a callback needs an optimizer or a model to save, or the
+            data does not fit.
 
     Example:
 
@@ -83,7 +89,7 @@ def fit_together(distillers, x=None, y=None, **kwargs):
         history = keras.callbacks.History()
         history.set_model(distiller)
         history.epoch = list(found.epoch)
-        history.history = own_logs(found.history, name, distillers)
+        history.history = together.own_logs(found.history, name)
         histories[name] = distiller.history = history
     return histories
 
@@ -95,6 +101,7 @@ class _Together(replication.ReplicatedSteps, keras.Model):
         super().__init__(name="together", autocast=False)
         # Tracked: what they learn is part of the state of a training.
         self.distillers = dict(distillers)
+        self._log_names = _LogNames()
         self.built = True
 
     @property
@@ -109,6 +116,18 @@ class _Together(replication.ReplicatedSteps, keras.Model):
     def get_metrics_result(self):
         """Returns the logs of all, each with the name of its Distiller."""
         return self._named(lambda distiller: distiller.get_metrics_result())
+
+    def own_logs(self, logs, name):
+        """The logs of one Distiller, as its own `fit` names them.
+
+        Args:
+            logs: Dict of the logs of all, as callbacks get them.
+            name: Its name.
+
+        Returns:
+            A dict like `logs`.
+        """
+        return self._log_names.own(logs, name)
 
     def train_step(self, data):
         """One step of each on the same batch."""
@@ -132,18 +151,21 @@ class _Together(replication.ReplicatedSteps, keras.Model):
         **kwargs,
     ):
         """Trains them, as `Distiller.fit` does one."""
-        callbacks = [_Finish(), *keras.tree.flatten(callbacks or [])]
+        callbacks = keras.tree.flatten(callbacks or [])
+        _refuse_callbacks(callbacks)
+        callbacks = [_Finish(), *callbacks]
         with contextlib.ExitStack() as stack:
-            for one in self.distillers.values():
-                x, validation_data, callbacks = one._prepare_fit(
-                    x,
-                    validation_data,
-                    callbacks,
-                    shuffle,
-                    class_weight,
-                    sample_weight,
-                    kwargs.get("steps_per_epoch"),
-                )
+            for name, one in self.distillers.items():
+                with _named_in_errors(name):
+                    x, validation_data, callbacks = one._prepare_fit(
+                        x,
+                        validation_data,
+                        callbacks,
+                        shuffle,
+                        class_weight,
+                        sample_weight,
+                        kwargs.get("steps_per_epoch"),
+                    )
                 callbacks = stack.enter_context(one._fitting(callbacks))
             stack.enter_context(
                 worker_callbacks.only_chief_writes(
@@ -173,11 +195,13 @@ class _Together(replication.ReplicatedSteps, keras.Model):
             one._maybe_symbolic_build(iterator, data_batch)
 
     def _named(self, call):
-        return {
-            f"{name}_{log}": value
-            for name, one in self.distillers.items()
-            for log, value in call(one).items()
-        }
+        logs = {}
+        for name, one in self.distillers.items():
+            with _named_in_errors(name):
+                own = call(one)
+            for log, value in own.items():
+                logs[self._log_names.add(name, log)] = value
+        return logs
 
 
 class _Finish(keras.callbacks.Callback):
@@ -213,33 +237,79 @@ def _at_once(logits_at):
     return teachers.LogitsAt(logits_at.shape, compute)
 
 
-def own_logs(history, name, names):
-    """The logs of one Distiller, under the names that it gives them.
+@contextlib.contextmanager
+def _named_in_errors(name):
+    """Says of which Distiller an error is."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.add_note(f"This is of the Distiller {name!r}.")
+        raise
 
-    Args:
-        history: Dict of the logs of all.
-        name: Its name.
-        names: The names of all.
 
-    Returns:
-        A dict like `history`.
+class _LogNames:
+    """Which log of all is which of one Distiller.
 
     Example:
 
-    >>> own_logs({"a_loss": 1, "val_a_loss": 2, "a_b_loss": 3}, "a",
-    ...          ("a", "a_b"))
+    >>> names = _LogNames()
+    >>> names.add("a", "loss"), names.add("a_b", "loss")
+    ('a_loss', 'a_b_loss')
+    >>> names.own({"a_loss": 1, "val_a_loss": 2, "a_b_loss": 3}, "a")
     {'loss': 1, 'val_loss': 2}
     """
-    own = {}
-    for log, values in history.items():
-        for phase in ("val_", ""):
-            found = [n for n in names if log.startswith(f"{phase}{n}_")]
-            if found:
-                # "warm_2_loss" is of "warm_2", should there be a "warm".
-                if max(found, key=len) == name:
-                    own[phase + log.removeprefix(f"{phase}{name}_")] = values
-                break
-    return own
+
+    def __init__(self):
+        self._owners = {}
+
+    def add(self, name, log):
+        """Names a log of one for all; returns that name."""
+        common = f"{name}_{log}"
+        other, _ = self._owners.setdefault(common, (name, log))
+        if other != name:
+            raise ValueError(
+                f"Distillers {other!r} and {name!r} would both have a log "
+                f"called {common!r}. Give one of them another name."
+            )
+        return common
+
+    def own(self, logs, name):
+        """The logs of one, as its own `fit` names them, of those of all."""
+        own = {}
+        for common, values in logs.items():
+            # No Distiller is called "val_...".
+            phase = "val_" if common.startswith("val_") else ""
+            owner, log = self._owners[common.removeprefix(phase)]
+            if owner == name:
+                own[phase + log] = values
+        return own
+
+
+def _refuse_callbacks(callbacks):
+    """Raises where a callback needs what the common training has not."""
+    for callback in callbacks:
+        kind = type(callback).__name__
+        if isinstance(
+            callback,
+            keras.callbacks.LearningRateScheduler
+            | keras.callbacks.ReduceLROnPlateau,
+        ):
+            raise ValueError(
+                f"In fit_together() {kind} finds no optimizer: each Distiller "
+                "has its own. Give a schedule as the learning rate of each: "
+                "keras.optimizers.schedules."
+            )
+        if (
+            isinstance(callback, keras.callbacks.ModelCheckpoint)
+            and not callback.save_weights_only
+        ):
+            raise ValueError(
+                f"In fit_together() {kind} finds no model that it could save. "
+                "Save weights alone (save_weights_only=True), each Distiller "
+                "afterwards (distiller.save), or with "
+                "kd_keras.callbacks.TrainingState(path) what a training that "
+                "is broken off goes on with."
+            )
 
 
 def _check(distillers):
@@ -248,13 +318,17 @@ def _check(distillers):
         not isinstance(distillers, dict)
         or not distillers
         or not all(
-            isinstance(name, str) and name and isinstance(one, Distiller)
+            isinstance(name, str)
+            and name
+            and not name.startswith("val_")
+            and isinstance(one, Distiller)
             for name, one in distillers.items()
         )
     ):
         raise TypeError(
             "fit_together() takes a dict of names to Distillers: "
-            '{"warm": distiller, ...}. '
+            '{"warm": distiller, ...}. Names are strings, not empty, and do '
+            'not begin with "val_", as logs of validation do. '
             f"Received: {distillers!r}"
         )
     first_name, first = next(iter(distillers.items()))
@@ -265,14 +339,23 @@ def _check(distillers):
                 f"Distiller {name!r} is not compiled. Compile each: "
                 "distiller.compile(optimizer, loss)."
             )
-        parts = [*one.student.variables, one.optimizer]
+        # A student that is not built yet has no variables.
+        parts = [
+            one.student,
+            *one.student.variables,
+            one.optimizer,
+            *keras_hooks.compiled_metrics(one),
+            *keras.tree.flatten(one.fidelity_metrics),
+        ]
         for part in parts:
             other = owners.setdefault(id(part), name)
             if other != name:
                 raise ValueError(
-                    f"Distillers {other!r} and {name!r} share variables or an "
-                    "optimizer, so that each would train the other's student. "
-                    "Make a student and an optimizer for each."
+                    f"Distillers {other!r} and {name!r} share variables, an "
+                    "optimizer or a metric, so that each would train the "
+                    "other's student or count for the other. Make a student, "
+                    "an optimizer and metrics for each. Both have "
+                    f"{getattr(part, 'name', part)!r}."
                 )
         for setting in _SAME:
             values = getattr(first, setting), getattr(one, setting)
@@ -280,7 +363,7 @@ def _check(distillers):
                 raise ValueError(
                     f"Distillers {first_name!r} and {name!r} are to run in "
                     f"one step, and `{setting}` differs: {values[0]!r} and "
-                    f"{values[1]!r}. Make them alike."
+                    f"{values[1]!r}. Give the same to each compile()."
                 )
     with_teacher = {
         name: one for name, one in distillers.items() if one.teacher is not None
@@ -290,7 +373,7 @@ def _check(distillers):
         if one.teacher is not with_teacher[shared].teacher:
             raise ValueError(
                 f"Distillers {shared!r} and {name!r} have two teachers. Give "
-                "both the same object: of a list make one "
+                "both the same object: open a store once, of a list make one "
                 "kd_keras.EnsembleTeacher(list), and of teacher_dtype one "
                 "kd_keras.precision.low_precision(teacher, dtype)."
             )

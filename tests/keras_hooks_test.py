@@ -32,6 +32,22 @@ class KerasHooksTest(tf.test.TestCase):
             model.compile("sgd")
             self.assertIsNone(keras_hooks.loss_weights(model))
 
+    def test_compiled_metrics(self):
+        model = reference.mlp(0)
+        one, other = (
+            keras.metrics.SparseCategoricalAccuracy(name) for name in "ab"
+        )
+        with self.hook("compiled_metrics"):
+            model.compile("sgd", "mse")
+            self.assertEqual(keras_hooks.compiled_metrics(model), [])
+            model.compile(
+                "sgd",
+                "mse",
+                metrics=["accuracy", one],
+                weighted_metrics=[other],
+            )
+            self.assertEqual(keras_hooks.compiled_metrics(model), [one, other])
+
     def test_update_compiled_metrics(self):
         with self.hook("update_compiled_metrics"):
             model = reference.mlp(0)

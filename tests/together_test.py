@@ -291,7 +291,90 @@ class RefusalsTest(tf.test.TestCase):
             name: reference.compiled(reference.mlp(0), teacher, optimizer)
             for name in ("a", "b")
         }
-        self.refused(together, "'a' and 'b' share variables or an optimizer")
+        self.refused(together, "'a' and 'b' share variables, an optimizer")
+
+    def test_a_student_that_is_not_built(self):
+        class Late(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(4)
+
+            def call(self, inputs):
+                return self.dense(inputs)
+
+        student, teacher = Late(), reference.mlp(1)
+        together = {
+            name: reference.compiled(student, teacher) for name in ("a", "b")
+        }
+        self.refused(together, "'a' and 'b' share variables")
+
+    def test_shared_metrics(self):
+        teacher = reference.mlp(1)
+
+        def made(**settings):
+            return {
+                name: reference.compiled(reference.mlp(0), teacher, **settings)
+                for name in ("a", "b")
+            }
+
+        agreement = kd_keras.metrics.TeacherAgreement()
+        self.refused(
+            made(fidelity_metrics=[agreement]),
+            "or a metric.*Both have 'teacher_agreement'",
+        )
+        accuracy = keras.metrics.SparseCategoricalAccuracy("right")
+        for kind in ("metrics", "weighted_metrics"):
+            self.refused(made(**{kind: [accuracy]}), "Both have 'right'")
+
+    def test_names_of_logs(self):
+        teacher = reference.mlp(1)
+
+        def made(*names):
+            return {
+                name: reference.compiled(reference.mlp(seed), teacher)
+                for seed, name in enumerate(names)
+            }
+
+        self.refused(
+            made("a", "a_hard"), "both have a log called 'a_hard_loss'"
+        )
+        self.refused(made("a", "val_a"), "do not begin with", TypeError)
+
+    def test_callbacks_that_need_what_is_not_there(self):
+        x, y, _ = _data()
+        callbacks = keras.callbacks
+        for callback, message in (
+            (
+                callbacks.ReduceLROnPlateau("a_loss", mode="min"),
+                "ReduceLROnPlateau finds no optimizer.*schedule",
+            ),
+            (
+                callbacks.LearningRateScheduler(lambda epoch: 0.1),
+                "LearningRateScheduler finds no optimizer.*schedule",
+            ),
+            (
+                callbacks.ModelCheckpoint("never.keras"),
+                "ModelCheckpoint finds no model.*save_weights_only",
+            ),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                kd_keras.fit_together(
+                    _distillers(reference.mlp(20)),
+                    x,
+                    y,
+                    callbacks=[callback],
+                    verbose=0,
+                )
+
+    def test_whose_fault_it_is(self):
+        x, y, _ = _data()
+        together = _distillers(reference.mlp(20))
+        together["cool_2"].teacher = None
+        with self.assertRaises(ValueError) as raised:
+            kd_keras.fit_together(together, x, y, verbose=0)
+        self.assertEqual(
+            raised.exception.__notes__, ["This is of the Distiller 'cool_2'."]
+        )
 
     def test_other_ways_to_run(self):
         together = {

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from kd_keras import distribution
-from kd_keras import together
 
 
 class Curve(keras.callbacks.Callback):
@@ -47,7 +46,7 @@ class CurveOfEach(keras.callbacks.Callback):
         """Adds a line to each."""
         if distribution.is_chief(self.model.distribute_strategy):
             for name, path in self._paths.items():
-                own = together.own_logs(logs or {}, name, self._paths)
+                own = self.model.own_logs(logs or {}, name)
                 _add(path, epoch, own)
 
 
