@@ -2,9 +2,12 @@ r"""Times what things cost beside their alternatives, and prints the ratios.
 
 In turn, medians of several rounds, all in one process but for memory, first
 steps and imports, each of which takes its own. Ends with status 1 if a ratio
-misses its limit. On an idle machine:
+misses its limit, or if rounds differ too much to tell ("unclear"). Limits are
+for 10,000 examples or more. With --output each comparison is kept when it is
+made, and the same command goes on. On an idle machine, in three quarters of an
+hour:
 
-  python -m scripts.benchmark --dataset=mnist
+  python -m scripts.benchmark --dataset=mnist --output=speed.json
 """
 
 import os
@@ -18,17 +21,17 @@ from scripts import data_flags
 from scripts import program
 from scripts import settings
 
-settings.adopt(__name__, program, data_flags)
+settings.adopt(__name__, program, data_flags, takes_config=False)
 
 _DATASET = data_flags.define_dataset()
 _COMPARE = flags.DEFINE_list(
     "compare",
     [],
     "What to compare. On the data set: writing, reading, mlp_step, "
-    "convnet_step, default_epoch, mlp_ensemble, compiled_mlp_ensemble, "
-    "convnet_ensemble. On random data: step_mlp, step_convnet, "
-    "step_1000_classes, step_32000_classes, step_narrow, step_ensemble, "
-    "several_students, loss_1000_classes, loss_of_1024_rows, "
+    "convnet_step, default_epoch, paper_epoch, mlp_ensemble, "
+    "compiled_mlp_ensemble, convnet_ensemble. On random data: step_mlp, "
+    "step_convnet, step_1000_classes, step_32000_classes, step_narrow, "
+    "step_ensemble, several_students, loss_1000_classes, loss_of_1024_rows, "
     "loss_32000_classes, memory, first_step, import, loss_memory, "
     "growth_examples, growth_batch, growth_classes. Default: all but "
     "mlp_ensemble, which takes long and tells "
@@ -47,7 +50,11 @@ _EPOCHS = flags.DEFINE_integer(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "JSON file to write, with a plot of the same name beside it.",
+    "JSON file of the results, with a plot of the same name beside it. What "
+    "it holds is left as it is.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Make comparisons again that --output has."
 )
 
 
@@ -57,20 +64,30 @@ def main(argv):
 
 
 def _benchmark():
-    import pathlib
-
     import keras
     import tensorflow as tf
 
     import kd_keras
     from kd_keras import benchmarks
     from kd_keras import datasets
-    from kd_keras import json_files
     from kd_keras import reports
+    from kd_keras.benchmarks import measured as measured_lib
     from kd_keras.benchmarks import rounds
 
-    names = _COMPARE.value or benchmarks.DEFAULT_NAMES
-    benchmarks.check_names(names)
+    asked = _COMPARE.value or benchmarks.DEFAULT_NAMES
+    benchmarks.check_names(asked)
+    names = [name for name in benchmarks.NAMES if name in asked]
+    measured = measured_lib.Measured(_OUTPUT.value or None)
+    left = [
+        name for name in names if _OVERWRITE.value or not measured.has(name)
+    ]
+    if len(left) < len(names):
+        print(
+            f"{_OUTPUT.value} has {len(names) - len(left)} of {len(names)} "
+            "comparisons, which are left as they are; --overwrite makes them "
+            "again.",
+            file=sys.stderr,
+        )
 
     def load(split):
         return datasets.load(
@@ -80,42 +97,42 @@ def _benchmark():
             image_size=settings.numbers(data_flags.IMAGE_SIZE),
         )
 
-    ratios = []
-    for ratio in benchmarks.run(
-        names,
-        lambda: (load(_SPLIT.value), load(_ENSEMBLE_SPLIT.value)),
-        num_rounds=_ROUNDS.value,
-        num_epochs=_EPOCHS.value,
-    ):
-        ratios.append(ratio)
-        done = f"... {ratio.name}: {ratio.median:.3f}"
-        print(done, file=sys.stderr, flush=True)
-    print(rounds.table(ratios))
     made_with = {
-        "data": f"{_DATASET.value} {_SPLIT.value}, ensembles on "
-        f"{_ENSEMBLE_SPLIT.value}",
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, "
         f"{len(tf.config.list_physical_devices('GPU'))} GPUs",
         "versions": f"kd_keras {kd_keras.__version__}, TensorFlow "
         f"{tf.__version__}, Keras {keras.__version__}",
-        "rounds": _ROUNDS.value,
     }
-    print("\n" + "; ".join(f"{k}: {v}" for k, v in made_with.items()))
+    for name, ratios in benchmarks.run(
+        left,
+        lambda: (load(_SPLIT.value), load(_ENSEMBLE_SPLIT.value)),
+        num_rounds=_ROUNDS.value,
+        num_epochs=_EPOCHS.value,
+    ):
+        made_with["data"] = _data_of(name)
+        made_with["rounds"] = len(ratios[0].ratios)
+        measured.add(name, ratios, made_with)
+        for ratio in ratios:
+            done = f"... {ratio.name}: {ratio.median:.3f}"
+            print(done, file=sys.stderr, flush=True)
+    ratios = measured.ratios(names)
+    print(rounds.table(ratios), *measured.made_with(names), sep="\n")
     if _OUTPUT.value:
-        found = [
-            {
-                **vars(ratio),
-                "median": ratio.median,
-                "interval": ratio.interval,
-                "verdict": ratio.verdict,
-            }
-            for ratio in ratios
-        ]
-        output = pathlib.Path(_OUTPUT.value)
-        json_files.write(output, {**made_with, "ratios": found})
-        reports.write_ratios_plot(output.with_suffix(".png"), ratios)
+        reports.write_ratios_plot(
+            measured.plot_path, measured.ratios(benchmarks.NAMES)
+        )
     if any(ratio.verdict in ("NO", "unclear") for ratio in ratios):
         sys.exit(1)
+
+
+def _data_of(name):
+    """On what a comparison was made."""
+    from kd_keras.benchmarks import stored_targets
+
+    if name not in stored_targets.NAMES:
+        return "random"
+    split = _ENSEMBLE_SPLIT if name.endswith("_ensemble") else _SPLIT
+    return f"{_DATASET.value} {split.value}"
 
 
 def run():

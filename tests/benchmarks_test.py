@@ -49,7 +49,7 @@ class RoundsTest(tf.test.TestCase):
         # counted, and they take turns.
         self.assertEqual(order, list("abbaabba"))
         self.assertEqual(ratio.ratios, [2.0] * 3)
-        self.assertEqual(ratio.seconds, (6, 3))
+        self.assertEqual(ratio.medians, (6, 3))
         self.assertEqual(ratio.verdict, "yes")
         self.assertIn("2.000 to 2.000", rounds.table([ratio]))
 
@@ -138,7 +138,7 @@ class RandomDataTest(tf.test.TestCase):
             ["teacher", "plain", "live", "stored", "keras", "keras_evaluate"],
             taken,
         )
-        self.assertLen(list(steps._ratios(self.workload(), taken)), 9)
+        self.assertLen(list(steps._ratios(self.workload(), taken)), 11)
 
     @pytest.mark.slow
     def test_eight_students(self):
@@ -175,7 +175,7 @@ class BenchmarkScriptTest(tf.test.TestCase):
                 "--rounds=1",
                 "--epochs=1",
                 "--split=train[:200]",
-                "--compare=loss_1000_classes,mlp_step",
+                "--compare=loss_1000_classes,mlp_step,mlp_step",
                 f"--output={output}",
             ],
             {},
@@ -183,28 +183,26 @@ class BenchmarkScriptTest(tf.test.TestCase):
         said = processes.finish(process)
         self.assertIn("median ratio", said)
         self.assertNotIn("Traceback", said)
-        written = json.loads(output.read_text())
+        written = json.loads(output.read_text())["comparisons"]
         self.assertTrue(output.with_suffix(".png").exists())
-        self.assertIn("CPU cores", written["machine"])
-        names = [ratio["name"] for ratio in written["ratios"]]
-        self.assertLen(names, 3)
-        self.assertIn("loss of 256 x 1,000", names[1])
+        self.assertEqual(set(written), {"loss_1000_classes", "mlp_step"})
+        found = written["loss_1000_classes"]
+        self.assertIn("CPU cores", found["machine"])
+        self.assertLen(found["ratios"], 2)
+        self.assertIn("loss of 256 x 1,000", found["ratios"][0]["name"])
 
     @pytest.mark.slow
     def test_all_comparisons(self):
         source = datasets.load("digits", "train[:100]")
-        ratios = list(
-            stored_targets.run(source, source, num_rounds=1, num_epochs=1)
-        )
-        self.assertLen(ratios, len(stored_targets.NAMES))
-        for ratio in ratios:
+        for name in stored_targets.NAMES:
+            [ratio] = stored_targets.run(
+                name, source, source, num_rounds=1, num_epochs=1
+            )
             self.assertGreater(ratio.median, 0)
+            # There are too few examples to ask for anything.
+            self.assertEqual(ratio.limit, "")
 
     def test_unknown_comparison(self):
-        with self.assertRaisesRegex(
-            ValueError, "comparison flying.*some of writing, reading"
-        ):
-            next(stored_targets.run(None, None, names=["writing", "flying"]))
         with self.assertRaisesRegex(
             ValueError, "comparison flying.*growth_classes"
         ):

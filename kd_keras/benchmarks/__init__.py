@@ -41,17 +41,20 @@ def run(names, load, *, num_rounds=7, num_epochs=20):
         num_epochs: Epochs for which an ensemble is distilled. Defaults to 20.
 
     Yields:
-        `rounds.Ratio`, each when it is there.
+        The name of a comparison and its list of `rounds.Ratio`, each when it
+        is there.
 
     Raises:
         ValueError: If there is no comparison of a name.
     """
     check_names(names)
-    stored = [name for name in names if name in stored_targets.NAMES]
-    if stored:
-        yield from stored_targets.run(
-            *load(), names=stored, num_rounds=num_rounds, num_epochs=num_epochs
-        )
+    if any(name in stored_targets.NAMES for name in names):
+        sources = load()
     for name in names:
         if name in _ON_RANDOM_DATA:
-            yield from _ON_RANDOM_DATA[name](name, num_rounds=num_rounds)
+            ratios = _ON_RANDOM_DATA[name](name, num_rounds=num_rounds)
+        else:
+            ratios = stored_targets.run(
+                name, *sources, num_rounds=num_rounds, num_epochs=num_epochs
+            )
+        yield name, ratios

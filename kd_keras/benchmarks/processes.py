@@ -39,8 +39,15 @@ def run(name, *, num_rounds=7):
         num_rounds: Processes of each kind. Defaults to 7.
 
     Returns:
-        List of `rounds.Ratio`; of memory their seconds are bytes.
+        List of `rounds.Ratio`.
+
+    Raises:
+        RuntimeError: If a process fails, with what it says.
     """
+    # Only here, so that a process of its own that imports this has not yet
+    # imported what its first step is to import.
+    from kd_keras.benchmarks import workloads
+
     if name == "import":
         found = [_said(["-c", _IMPORTS]) for _ in range(num_rounds)]
         return [
@@ -66,11 +73,12 @@ def run(name, *, num_rounds=7):
                 "temporary",
                 "array",
                 "<= 2",
+                "B",
             )
         ]
-    key, limit, what = {
-        "memory": ("bytes", "<= 1", "peak memory"),
-        "first_step": ("first_step", "<= 1.5", "first step"),
+    key, limit, unit, what = {
+        "memory": ("bytes", "<= 1", "B", "peak memory"),
+        "first_step": ("first_step", "<= 1.5", "s", "first step"),
     }[name]
     ratios = []
     for workload in _MEMORY_WORKLOADS:
@@ -80,11 +88,13 @@ def run(name, *, num_rounds=7):
         taken = {arm: [one[key] for one in each] for arm, each in found.items()}
         ratios.append(
             rounds.ratio_of(
-                f"{workload}: {what}, ours / keras.distillation",
+                f"{workloads.WORKLOADS[workload].title}: {what}, ours / "
+                "keras.distillation",
                 taken,
                 "live",
                 "keras_kl",
                 limit,
+                unit,
             )
         )
     return ratios
@@ -109,8 +119,13 @@ def _said(arguments):
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        check=True,
     )
+    if process.returncode:
+        says = process.stderr.strip().splitlines()[-1:] or ["nothing"]
+        raise RuntimeError(
+            f"A process that was started to measure ({' '.join(arguments)!r}) "
+            f"ended with {process.returncode}: {says[0]}"
+        )
     return json.loads(process.stdout.splitlines()[-1])
 
 

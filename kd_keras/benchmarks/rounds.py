@@ -21,15 +21,17 @@ class Ratio:
     Attributes:
         name: What is compared with what.
         ratios: One number per round.
-        seconds: Median seconds of the first, and of the second.
+        medians: Of what the first takes, and the second.
         limit: What the median ratio should be at most or at least, as text
             that begins with `<=` or `>=`; empty for none.
+        unit: Of the medians, `"s"` or `"B"`. Defaults to seconds.
     """
 
     name: str
     ratios: list
-    seconds: tuple[float, float]
+    medians: tuple[float, float]
     limit: str
+    unit: str = "s"
 
     @property
     def median(self):
@@ -131,7 +133,7 @@ def time_instances(make_arms, *, num_instances, num_rounds=7):
     return taken
 
 
-def ratio_of(name, taken, first, second, limit):
+def ratio_of(name, taken, first, second, limit, unit="s"):
     """The ratio of what some arms take to what others do, round by round.
 
     Args:
@@ -140,6 +142,7 @@ def ratio_of(name, taken, first, second, limit):
         first: Name of an arm, or a tuple of several that are added.
         second: The same.
         limit: As of `Ratio`.
+        unit: As of `Ratio`.
 
     Returns:
         `Ratio` of the first to the second.
@@ -158,8 +161,9 @@ def ratio_of(name, taken, first, second, limit):
     return Ratio(
         name=name,
         ratios=[a / b for a, b in zip(*sums, strict=True)],
-        seconds=tuple(statistics.median(seconds) for seconds in sums),
+        medians=tuple(statistics.median(each) for each in sums),
         limit=limit,
+        unit=unit,
     )
 
 
@@ -192,6 +196,32 @@ def compare(name, first, second, *, limit, num_rounds=7, warm_up=True):
     return ratio_of(name, taken, "first", "second", limit)
 
 
+def amount(value, unit):
+    """Seconds or bytes as text, with three digits that count.
+
+    Args:
+        value: float.
+        unit: As of `Ratio`.
+
+    Returns:
+        A string.
+
+    Example:
+
+    >>> amount(0.01234, "s"), amount(2.5e-6, "s"), amount(557.8e6, "B")
+    ('12.3 ms', '2.50 us', '558 MB')
+    """
+    if unit == "B":
+        value, unit = value / 1e6, "MB"
+    else:
+        for unit in ("s", "ms", "us"):
+            if value >= 1 or unit == "us":
+                break
+            value *= 1000
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f} {unit}"
+
+
 def table(ratios):
     """Formats ratios with the intervals of their medians.
 
@@ -202,11 +232,11 @@ def table(ratios):
         A string of lines.
     """
     return comparison.format_table(
-        ["what", "seconds", "median ratio", "95%", "limit", "holds"],
+        ["what", "medians", "median ratio", "95%", "limit", "holds"],
         [
             [
                 ratio.name,
-                " / ".join(f"{seconds:.3f}" for seconds in ratio.seconds),
+                " / ".join(amount(one, ratio.unit) for one in ratio.medians),
                 f"{ratio.median:.3f}",
                 "{:.3f} to {:.3f}".format(*ratio.interval),
                 ratio.limit,

@@ -13,7 +13,7 @@ from kd_keras.distiller import Distiller
 NAME = "several_students"
 _NUM_STUDENTS = 8
 # Its forward pass takes some five times as long as the step of a student.
-_TEACHER = (3500, 3500)
+_TEACHER = (3800, 3800)
 _STUDENT = (300, 300)
 _EPOCHS = 3
 
@@ -30,20 +30,26 @@ def run(name=NAME, *, num_rounds=7):
     """
     del name
     taken = rounds.time_in_turn(arms(), num_rounds=num_rounds)
+    each = workloads.dashed(_STUDENT)
     return [
         rounds.ratio_of(
-            "teacher / plain step of a student", taken, "teacher", "plain", ""
+            f"MLP of {workloads.dashed(_TEACHER)}, forward / plain step of "
+            f"{each}",
+            taken,
+            "teacher",
+            "plain",
+            "",
         ),
         rounds.ratio_of(
-            f"{_NUM_STUDENTS} students one by one / on one live pass",
+            f"{_NUM_STUDENTS} students ({each}) one by one / on one live pass",
             taken,
             "one_by_one",
             "together",
             ">= 2.5",
         ),
         rounds.ratio_of(
-            f"{_NUM_STUDENTS} students one by one / on one read of stored "
-            "targets",
+            f"{_NUM_STUDENTS} students ({each}) one by one / on one read of "
+            "stored targets",
             taken,
             "stored_one_by_one",
             "stored_together",

@@ -42,10 +42,11 @@ def arms(workload, only=None):
 
     Returns:
         Dict of names to functions without arguments: the student alone
-        (`plain`), the teacher's forward pass alone (`teacher`), ours (`live`,
-        `stored`), those of `keras.distillation` as it comes (`keras`) and with
-        a `KLDivergence` object (`keras_kl`), which are missing where the
-        teacher is an ensemble, and evaluation (`..._evaluate`). `..._many`
+        (`plain`), the forward pass alone of the teacher (`teacher`) and of the
+        student (`student`), ours (`live`, `stored`), those of
+        `keras.distillation` as it comes (`keras`) and with a `KLDivergence`
+        object (`keras_kl`), which are missing where the teacher is an
+        ensemble, and evaluation (`..._evaluate`). `..._many`
         takes several steps per execution, `..._compiled` does so by XLA.
     """
     x, y = workload.arrays()
@@ -63,6 +64,9 @@ def arms(workload, only=None):
     }
     by_xla = {**many, "jit_compile": True}
     found = {"teacher": workloads.bare_forward(teacher, data)}
+    if only is None:
+        student_alone = workload.make_student(1)
+        found["student"] = workloads.bare_forward(student_alone, data)
 
     def add(name, make, data, evaluates=True, **compile_args):
         if only not in (None, name):
@@ -122,7 +126,8 @@ def _ratios(workload, taken):
         name = f"{workload.title}: {what}"
         return rounds.ratio_of(name, taken, first, second, limit)
 
-    yield ratio("teacher / plain step", "teacher", "plain", "")
+    yield ratio("teacher / student, forward alone", "teacher", "student", "")
+    yield ratio("teacher's forward / plain step", "teacher", "plain", "")
     yield ratio(
         "live step / (teacher + plain step)",
         "live",
@@ -141,6 +146,12 @@ def _ratios(workload, taken):
         "stored_many",
         "plain_many",
         "<= 1.05",
+    )
+    yield ratio(
+        "stored step, compiled / not, several per execution",
+        "stored_compiled",
+        "stored_many",
+        "",
     )
     if "keras" in taken:
         yield ratio(

@@ -1,5 +1,6 @@
 """What writing, reading and training on stored soft targets costs."""
 
+import dataclasses
 import io
 import pathlib
 import tempfile
@@ -11,6 +12,7 @@ import tensorflow as tf
 from kd_keras import datasets
 from kd_keras import models
 from kd_keras import soft_targets
+from kd_keras import training
 from kd_keras.benchmarks import rounds
 from kd_keras.benchmarks import steps
 from kd_keras.benchmarks import workloads
@@ -21,12 +23,15 @@ from kd_keras.training import fitting
 _BATCH_SIZE = 128
 
 
+# Examples from which on there are limits.
+FEWEST = 10_000
 NAMES = (
     "writing",
     "reading",
     "mlp_step",
     "convnet_step",
     "default_epoch",
+    "paper_epoch",
     "mlp_ensemble",
     "compiled_mlp_ensemble",
     "convnet_ensemble",
@@ -34,39 +39,31 @@ NAMES = (
 DEFAULT_NAMES = tuple(name for name in NAMES if name != "mlp_ensemble")
 
 
-def run(source, ensemble_source, *, names=NAMES, num_rounds=7, num_epochs=20):
-    """Runs comparisons, one after the other.
+def run(name, source, ensemble_source, *, num_rounds=7, num_epochs=20):
+    """Runs a comparison.
 
     Args:
-        source: `kd_keras.datasets.ImageDataset`.
+        name: Of `NAMES`.
+        source: `kd_keras.datasets.ImageDataset`. Of one with few examples
+            nothing is asked: what an epoch costs anyway is more than half.
         ensemble_source: The same, on which ensembles are distilled: that takes
             long while they are live.
-        names: Which comparisons, of `NAMES`. Defaults to all.
-        num_rounds: Rounds of each; an ensemble takes one. Defaults to 7.
+        num_rounds: Rounds; an ensemble takes one. Defaults to 7.
         num_epochs: Epochs for which an ensemble is distilled. Defaults to 20.
 
-    Yields:
-        `rounds.Ratio`, each when it is there.
-
-    Raises:
-        ValueError: If there is no comparison of a name.
+    Returns:
+        List of one `rounds.Ratio`.
     """
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise ValueError(
-            f"There is no comparison {', '.join(unknown)}. Accepted: some of "
-            f"{', '.join(NAMES)}."
-        )
+    rounds_of = num_rounds
+    if name.endswith("_ensemble"):
+        # Minutes for a round: its ratio is far from 1.
+        source, rounds_of = ensemble_source, num_epochs
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        for name in names:
-            if name.endswith("_ensemble"):
-                bench = _Bench(ensemble_source, folder)
-                # Minutes for a round: its ratio is far from 1.
-                yield getattr(bench, name)(num_epochs)
-            else:
-                bench = _Bench(source, folder)
-                yield getattr(bench, name)(num_rounds)
+        bench = _Bench(source, pathlib.Path(folder))
+        ratio = getattr(bench, name)(rounds_of)
+    if source.num_examples < FEWEST:
+        ratio = dataclasses.replace(ratio, limit="")
+    return [ratio]
 
 
 class _Bench:
@@ -132,23 +129,39 @@ class _Bench:
         )
 
     def default_epoch(self, num_rounds):
+        """Keras' own distillation to `scripts.distill`'s default, an epoch."""
+        default = training.DistillConfig()
+        names = default.teacher_model, default.student_model
+        return self._epoch(
+            *(tuple(map(int, name.split(":")[1].split(","))) for name in names),
+            default.batch_size,
+            num_rounds,
+        )
+
+    def paper_epoch(self, num_rounds):
+        """The same of the paper's nets."""
+        return self._epoch((1200, 1200), (800, 800), _BATCH_SIZE, num_rounds)
+
+    def _epoch(self, of_teacher, of_student, batch_size, num_rounds):
         """Keras' own distillation to what the programs do, an epoch."""
-        teacher = self._mlp((1200, 1200), seed=0)
+        teacher = self._mlp(of_teacher, seed=0)
         store = opening.open_store(self._write(teacher))
-        plain, stored = self._plain(), self._stored(store)
+        plain = self._plain(batch_size)
+        stored = self._stored(store, batch_size)
         theirs = workloads.compiled(
             steps.theirs(
-                teacher, lambda: self._mlp((800, 800), seed=1), "kl_divergence"
+                teacher, lambda: self._mlp(of_student, seed=1), "kl_divergence"
             )
         )
-        student = self._mlp((800, 800), seed=1)
+        student = self._mlp(of_student, seed=1)
         compiles = fitting.compiling_pays(student, tf.distribute.get_strategy())
         ours = self._compiled(
             Distiller(student=student, teacher=store), compiles or "auto"
         )
         return rounds.compare(
             "an epoch of keras.distillation as it comes / of the programs, "
-            "MLP of 1200-1200 to 800-800",
+            f"MLP of {workloads.dashed(of_teacher)} to "
+            f"{workloads.dashed(of_student)}, batches of {batch_size}",
             lambda: theirs.fit(plain, verbose=0, shuffle=False),
             lambda: ours.fit(stored, verbose=0, shuffle=False),
             limit=">= 2",
@@ -231,13 +244,13 @@ class _Bench:
         )
         return model
 
-    def _plain(self):
+    def _plain(self, batch_size=_BATCH_SIZE):
         return datasets.batches(
-            self._source.dataset, _BATCH_SIZE, shuffle_seed=0, epoch=0
+            self._source.dataset, batch_size, shuffle_seed=0, epoch=0
         )
 
-    def _stored(self, store):
-        return store.batches(self._source, _BATCH_SIZE, shuffle_seed=0, epoch=0)
+    def _stored(self, store, batch_size=_BATCH_SIZE):
+        return store.batches(self._source, batch_size, shuffle_seed=0, epoch=0)
 
     def _store(self, teacher=None, **kwargs):
         if teacher is None:

@@ -49,6 +49,11 @@ class Workload:
         return x, rng.integers(0, self.num_classes, size)
 
 
+def dashed(units):
+    """Hidden layers as text, as `800-800`."""
+    return "-".join(map(str, units))
+
+
 def mlps(units, input_shape, num_classes):
     """A function of a seed that makes a multi-layer perceptron."""
     return lambda seed: models.mlp(input_shape, num_classes, units, seed=seed)
@@ -83,7 +88,7 @@ WORKLOADS = {
         # Of 20 short steps the start of `fit` would be a part that shows.
         60,
         _convnets((24, 48), (64,)),
-        _convnets((64, 128), (256,)),
+        _convnets((72, 144), (256,)),
         num_instances=4,
     ),
     "1000_classes": Workload(
