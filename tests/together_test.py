@@ -342,6 +342,7 @@ class RefusalsTest(tf.test.TestCase):
 
     def test_callbacks_that_need_what_is_not_there(self):
         x, y, _ = _data()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
         callbacks = keras.callbacks
         for callback, message in (
             (
@@ -353,7 +354,7 @@ class RefusalsTest(tf.test.TestCase):
                 "LearningRateScheduler finds no optimizer.*schedule",
             ),
             (
-                callbacks.ModelCheckpoint("never.keras"),
+                callbacks.ModelCheckpoint(os.path.join(folder, "a.keras")),
                 "ModelCheckpoint finds no model.*save_weights_only",
             ),
         ):
