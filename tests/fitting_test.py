@@ -1,4 +1,4 @@
-"""What the programs let XLA compile."""
+"""How the programs run steps: what XLA compiles, and how many at once."""
 
 import keras
 import tensorflow as tf
@@ -37,6 +37,23 @@ class CompilingPaysTest(tf.test.TestCase, parameterized.TestCase):
         finally:
             keras.config.set_dtype_policy(before)
         self.assertFalse(self.pays(model))
+
+
+class StepsPerExecutionTest(tf.test.TestCase):
+    def test_many_of_small_perceptrons_alone(self):
+        alone = tf.distribute.get_strategy()
+        small = models.mlp((28, 28, 1), 10, (100, 100))
+        large = models.mlp((28, 28, 1), 10, (800, 800))
+        convnet = models.convnet((28, 28, 1), 10, (8,), dense_units=(8,))
+        for model, strategy, expected in (
+            (small, alone, 100),
+            (small, Twice(), 20),
+            (large, alone, 20),
+            (convnet, alone, 20),
+        ):
+            self.assertEqual(
+                fitting.steps_per_execution(model, strategy), expected
+            )
 
 
 if __name__ == "__main__":

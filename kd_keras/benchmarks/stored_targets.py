@@ -154,9 +154,11 @@ class _Bench:
             )
         )
         student = self._mlp(of_student, seed=1)
-        compiles = fitting.compiling_pays(student, tf.distribute.get_strategy())
-        ours = self._compiled(
-            Distiller(student=student, teacher=store), compiles or "auto"
+        strategy = tf.distribute.get_strategy()
+        ours = workloads.compiled(
+            Distiller(student=student, teacher=store),
+            fitting.steps_per_execution(student, strategy),
+            fitting.compiling_pays(student, strategy) or "auto",
         )
         return rounds.compare(
             "an epoch of keras.distillation as it comes / of the programs, "

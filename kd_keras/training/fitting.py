@@ -35,16 +35,37 @@ def compiling_pays(model, strategy):
         Whether it is a large multi-layer perceptron in float32, alone, on a
         machine without accelerators: for these Keras decides by itself.
     """
-    layers = getattr(model, "layers", [])
     return (
         strategy.num_replicas_in_sync == 1
         and updates.is_left_to_cpu()
         and model.count_params() >= updates.MANY_WEIGHTS
-        and all(
-            type(layer) in _GAINING and layer.compute_dtype == "float32"
-            for layer in layers
-        )
+        and _is_perceptron(model)
+        and all(layer.compute_dtype == "float32" for layer in model.layers)
     )
+
+
+def steps_per_execution(model, strategy):
+    """How many steps run from one look of Python at the training to the next.
+
+    The start of a run costs as much as several steps of a small perceptron.
+    For one of 100-100 and batches of 64, an epoch on stored targets takes 0.86
+    of the time with 100 steps instead of 20, and 0.83 compiled, which takes
+    longer than a short training.
+
+    Args:
+        model: `keras.Model` to be trained.
+        strategy: `tf.distribute.Strategy` under which it trains.
+
+    Returns:
+        int: 100 for a small perceptron that trains alone; 20 for all others,
+        whose training is to say where it is before many of their steps.
+    """
+    is_short = _is_perceptron(model) and sharing_pays(model, strategy)
+    return 100 if is_short else 20
+
+
+def _is_perceptron(model):
+    return all(type(layer) in _GAINING for layer in model.layers)
 
 
 def sharing_pays(model, strategy):
@@ -142,7 +163,9 @@ class Fitter:
                 loss
                 or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 metrics=["accuracy"],
-                steps_per_execution=20,
+                steps_per_execution=steps_per_execution(
+                    student, self._strategy
+                ),
                 jit_compile=compiling_pays(student, self._strategy) or "auto",
             )
         return distiller
