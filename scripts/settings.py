@@ -47,7 +47,7 @@ def in_words(error):
     missing = re.fullmatch(r"flag (--\w+)=None: .* other than None\.", text)
     if missing:
         text = f"{missing[1]} is missing."
-    if not text.endswith("."):
+    if not text.endswith((".", "?")):
         text += "."
     return f"{text} See --help."
 
