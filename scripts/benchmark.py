@@ -108,9 +108,15 @@ def _benchmark():
         num_rounds=_ROUNDS.value,
         num_epochs=_EPOCHS.value,
     ):
-        made_with["data"] = _data_of(name)
-        made_with["rounds"] = len(ratios[0].ratios)
-        measured.add(name, ratios, made_with)
+        measured.add(
+            name,
+            ratios,
+            {
+                "data": _data_of(name),
+                **made_with,
+                "rounds": len(ratios[0].ratios),
+            },
+        )
         for ratio in ratios:
             done = f"... {ratio.name}: {ratio.median:.3f}"
             print(done, file=sys.stderr, flush=True)

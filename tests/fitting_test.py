@@ -15,9 +15,9 @@ class Twice:
 
 
 class CompilingPaysTest(tf.test.TestCase, parameterized.TestCase):
-    def pays(self, model, strategy=None):
+    def pays(self, model, strategy=None, num_steps=100):
         return fitting.compiling_pays(
-            model, strategy or tf.distribute.get_strategy()
+            model, strategy or tf.distribute.get_strategy(), num_steps
         )
 
     def test_of_large_perceptrons_alone(self):
@@ -28,6 +28,20 @@ class CompilingPaysTest(tf.test.TestCase, parameterized.TestCase):
         convnet = models.convnet((32, 32, 3), 10, (64, 128), dense_units=(64,))
         self.assertGreater(convnet.count_params(), 500_000)
         self.assertFalse(self.pays(convnet))
+        self.assertFalse(self.pays(convnet, num_steps=1_000_000))
+
+    def test_of_small_ones_that_train_for_long(self):
+        small = models.mlp((28, 28, 1), 10, (100,))
+        for num_steps, pays in ((4_999, False), (5_000, True)):
+            self.assertEqual(self.pays(small, num_steps=num_steps), pays)
+            self.assertFalse(self.pays(small, Twice(), num_steps))
+        # What does not know its length.
+        self.assertFalse(self.pays(small, num_steps=-2))
+
+    def test_not_with_very_many_classes(self):
+        for num_classes, pays in ((1000, True), (32000, False)):
+            model = models.mlp((8,), num_classes, (800,))
+            self.assertEqual(self.pays(model), pays)
 
     def test_not_in_low_precision(self):
         before = keras.config.dtype_policy()

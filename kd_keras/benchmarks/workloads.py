@@ -88,7 +88,7 @@ WORKLOADS = {
         # Of 20 short steps the start of `fit` would be a part that shows.
         60,
         _convnets((24, 48), (64,)),
-        _convnets((72, 144), (256,)),
+        _convnets((96, 192), (256,)),
         num_instances=4,
     ),
     "1000_classes": Workload(
