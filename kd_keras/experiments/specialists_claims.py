@@ -130,7 +130,10 @@ def checks(results, by_arm, plan):
         ("clusters", "uncorrected"),
     ):
         if (results_of := _Pair(results, arm, baseline)).gained:
-            yield results_of.is_no_worse()
+            is_late = baseline == "covariance-random"
+            yield results_of.is_no_worse(
+                begins="looked at afterwards, " if is_late else ""
+            )
     if "clusters" in by_arm:
         yield _grows(by_arm["clusters"])
     yield from _of_students(results, plan)
@@ -172,11 +175,11 @@ class _Pair:
             all(self.sure),
         )
 
-    def is_no_worse(self, ends=""):
-        """A claim of the mean over the seeds; how its text ends."""
+    def is_no_worse(self, *, begins="", ends=""):
+        """A claim of the mean over the seeds; how its text begins, and ends."""
         holds, is_sure = _is_above_zero(self.gained)
         return findings.Check(
-            f"{self._name}: at least as good as {self._other}{ends}",
+            f"{begins}{self._name}: at least as good as {self._other}{ends}",
             self.measured,
             holds,
             is_sure=is_sure,
@@ -235,5 +238,5 @@ def _of_students(results, plan):
     pair = _Pair(results, "student-combined", "generalist")
     if pair.gained:
         yield pair.is_no_worse(
-            f", {plan.student.epochs} epochs against {plan.generalist.epochs}"
+            ends=f", {plan.student.epochs} epochs against {plan.generalist.epochs}"
         )
