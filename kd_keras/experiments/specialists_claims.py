@@ -238,5 +238,6 @@ def _of_students(results, plan):
     pair = _Pair(results, "student-combined", "generalist")
     if pair.gained:
         yield pair.is_no_worse(
-            ends=f", {plan.student.epochs} epochs against {plan.generalist.epochs}"
+            ends=f", {plan.student.epochs} epochs against "
+            f"{plan.generalist.epochs}"
         )
