@@ -151,7 +151,9 @@ class _Together(replication.ReplicatedSteps, keras.Model):
         **kwargs,
     ):
         """Trains them, as `Distiller.fit` does one."""
-        callbacks = keras.tree.flatten(callbacks or [])
+        callbacks = keras.tree.flatten(
+            getattr(callbacks, "callbacks", callbacks) or []
+        )
         _refuse_callbacks(callbacks)
         callbacks = [_Finish(), *callbacks]
         with contextlib.ExitStack() as stack:
@@ -299,16 +301,12 @@ def _refuse_callbacks(callbacks):
                 "has its own. Give a schedule as the learning rate of each: "
                 "keras.optimizers.schedules."
             )
-        if (
-            isinstance(callback, keras.callbacks.ModelCheckpoint)
-            and not callback.save_weights_only
-        ):
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
             raise ValueError(
-                f"In fit_together() {kind} finds no model that it could save. "
-                "Save weights alone (save_weights_only=True), each Distiller "
-                "afterwards (distiller.save), or with "
-                "kd_keras.callbacks.TrainingState(path) what a training that "
-                "is broken off goes on with."
+                f"In fit_together() {kind} finds no model that could be loaded "
+                "again. Save each Distiller afterwards (distiller.save), or "
+                "with kd_keras.callbacks.TrainingState(path) what a training "
+                "that is broken off goes on with."
             )
 
 
@@ -365,6 +363,16 @@ def _check(distillers):
                     f"one step, and `{setting}` differs: {values[0]!r} and "
                     f"{values[1]!r}. Give the same to each compile()."
                 )
+    for name, one in distillers.items():
+        for model in teachers.models_of(one.teacher):
+            for variable in model.variables:
+                if id(variable) in owners:
+                    raise ValueError(
+                        f"The teacher of Distiller {name!r} shares variables "
+                        f"with the student of {owners[id(variable)]!r}, so "
+                        "that training would change it. Teach with a copy: "
+                        "keras.models.clone_model, then set_weights."
+                    )
     with_teacher = {
         name: one for name, one in distillers.items() if one.teacher is not None
     }

@@ -2,9 +2,10 @@ r"""Times what things cost beside their alternatives, and prints the ratios.
 
 In turn, medians of several rounds, all in one process but for memory, first
 steps and imports, each of which takes its own. Ends with status 1 if a ratio
-misses its limit, or if rounds differ too much to tell ("unclear"). Limits are
-for 10,000 examples or more. With --output each comparison is kept when it is
-made, and the same command goes on. On an idle machine, in about an hour:
+misses its limit, or if rounds differ too much to tell ("unclear"). Limits on a
+data set are for 10,000 examples or more. With --output each comparison is kept
+when it is made, and the same command goes on. On an idle machine, in about an
+hour:
 
   python -m scripts.benchmark --dataset=mnist --output=speed.json
 """

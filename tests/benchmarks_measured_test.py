@@ -35,19 +35,26 @@ class MeasuredTest(tf.test.TestCase):
         self.assertEqual(
             again.ratios(names), [self.ratio(2.0, "B"), self.ratio(0.5)]
         )
-        self.assertEqual(again.made_with(names), ["rounds: 3", "rounds: 1"])
+        self.assertEqual(
+            again.made_with(names), ["memory: rounds: 3", "reading: rounds: 1"]
+        )
         # The same again takes the place of what was there.
         again.add("reading", [self.ratio(0.7)], {"rounds": 3})
         last = measured_lib.Measured(self.path)
         self.assertEqual(last.ratios(["reading"]), [self.ratio(0.7)])
-        self.assertEqual(last.made_with(names), ["rounds: 3"])
+        self.assertEqual(last.made_with(names), ["memory, reading: rounds: 3"])
 
     def test_what_cannot_be_such_a_file(self):
         for path in ("speed.png", "speed", "folder.json"):
             (self.folder / "folder.json").mkdir(exist_ok=True)
             with self.assertRaisesRegex(ValueError, "JSON file, as speed.json"):
                 measured_lib.Measured(self.folder / path)
-        for text in ("precious", '{"other": 1}'):
+        for text in (
+            "precious",
+            '{"other": 1}',
+            "[1]",
+            '{"comparisons": {"reading": {"ratios": [{"x": 1}]}}}',
+        ):
             other = self.folder / "other.json"
             other.write_text(text)
             with self.assertRaisesRegex(ValueError, "holds no results"):

@@ -11,63 +11,7 @@ from absl.testing import parameterized
 
 import kd_keras
 from tests import reference
-
-_SETTINGS = {
-    "cool": {"temperature": 1.5, "soft_weight": 0.3, "hidden": 5},
-    "cool_2": {"temperature": 8.0, "soft_weight": 0.9, "hidden": 7},
-    "warm": {"temperature": 8.0, "soft_weight": 1.0, "hidden": 5},
-}
-_ALL = (*_SETTINGS, "labels")
-
-
-def _student(seed, hidden):
-    """With all that draws random numbers or adds to the objective."""
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential(
-        [
-            keras.Input((3,)),
-            keras.layers.Dense(hidden, activation="tanh"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(0.3, seed=seed),
-            keras.layers.Dense(4, kernel_regularizer="l2"),
-        ]
-    )
-
-
-def _distillers(teacher, names=("cool", "cool_2"), **kwargs):
-    """Distillers that differ in whatever may differ."""
-    made = {}
-    for seed, name in enumerate(names):
-        if name == "labels":
-            continue
-        settings = dict(_SETTINGS[name])
-        made[name] = reference.compiled(
-            _student(seed, settings.pop("hidden")),
-            teacher,
-            keras.optimizers.Adam(
-                0.01 * (seed + 1), use_ema=True, ema_momentum=0.9
-            ),
-            metrics=["accuracy"],
-            **settings,
-            **kwargs,
-        )
-    if "labels" in names:
-        made["labels"] = reference.compiled(
-            _student(9, 4),
-            optimizer=keras.optimizers.SGD(0.1, clipnorm=0.5),
-            soft_weight=0.0,
-            **kwargs,
-        )
-    return made
-
-
-def _data(teacher=None):
-    """Arrays of which some have no label; with the teacher's logits."""
-    x, y, weights = reference.data(26)
-    y[::5] = -1
-    if teacher is None:
-        return x, y, weights
-    return x, {"label": y, "teacher_logits": teacher(x).numpy()}, weights
+from tests import students_together
 
 
 def _ensemble():
@@ -86,11 +30,11 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
             "verbose": 0,
             **dict(fit),
         }
-        alone = _distillers(teacher, **kwargs)
+        alone = students_together.distillers(teacher, **kwargs)
         expected = {
             name: one.fit(x, y, **fit).history for name, one in alone.items()
         }
-        together = _distillers(teacher, **kwargs)
+        together = students_together.distillers(teacher, **kwargs)
         before = {
             name: one.student.get_weights() for name, one in together.items()
         }
@@ -116,12 +60,12 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
     def test_live(self):
         together = self.compare(
             reference.mlp(20),
-            _data(),
+            students_together.data(),
             {"validation_data": reference.data(12, seed=3)},
-            names=_ALL,
+            names=students_together.ALL,
         )
         # Nothing is left of having been together.
-        x, y, _ = _data()
+        x, y, _ = students_together.data()
         one = together["warm"]
         self.assertLen(one.evaluate(x, y, verbose=0, return_dict=True), 2)
         one.fit(x, y, verbose=0)
@@ -129,28 +73,36 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
     @pytest.mark.slow
     def test_ensemble(self):
         # A mean of distributions at each temperature.
-        self.compare(_ensemble(), _data(), run_eagerly=True)
+        self.compare(_ensemble(), students_together.data(), run_eagerly=True)
 
     def test_stored(self):
-        self.compare(None, _data(reference.mlp(20)), run_eagerly=True)
+        self.compare(
+            None, students_together.data(reference.mlp(20)), run_eagerly=True
+        )
 
     @parameterized.parameters({"steps_per_execution": 3}, {"run_eagerly": True})
     @pytest.mark.slow
     def test_ways_to_run(self, **compile_args):
-        self.compare(reference.mlp(20), _data(), **compile_args)
+        self.compare(
+            reference.mlp(20), students_together.data(), **compile_args
+        )
 
     @pytest.mark.slow
     def test_compiled(self):
-        self.compare(reference.mlp(20), _data(), jit_compile=True)
+        self.compare(
+            reference.mlp(20), students_together.data(), jit_compile=True
+        )
 
     @pytest.mark.slow
     def test_class_weight(self):
-        x, y, _ = _data()
+        x, y, _ = students_together.data()
         weighted = {"sample_weight": None, "class_weight": {0: 3.0, 2: 0.0}}
         together = self.compare(
             reference.mlp(20), (x, y, None), weighted, run_eagerly=True
         )
-        plain = _distillers(reference.mlp(20), ["cool"], run_eagerly=True)
+        plain = students_together.distillers(
+            reference.mlp(20), ["cool"], run_eagerly=True
+        )
         plain["cool"].fit(x, y, 8, epochs=3, shuffle=False, verbose=0)
         self.assertNotAllClose(
             plain["cool"].student.get_weights()[0],
@@ -165,9 +117,12 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
             calls.assign_add(1)
             return model(x)
 
-        x, y, _ = _data()
-        together = _distillers(
-            teacher, _ALL, fidelity_metrics=[], run_eagerly=True
+        x, y, _ = students_together.data()
+        together = students_together.distillers(
+            teacher,
+            students_together.ALL,
+            fidelity_metrics=[],
+            run_eagerly=True,
         )
         kd_keras.fit_together(together, x, y, batch_size=8, epochs=3, verbose=0)
         self.assertEqual(int(calls), 3 * 4)
@@ -188,12 +143,12 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
         self.assertIn("val_teacher_agreement", histories["cool"].history)
 
     def test_ended_early(self):
-        x, y, _ = _data()
+        x, y, _ = students_together.data()
         stop = keras.callbacks.EarlyStopping(
             "val_cool_2_loss", patience=0, mode="max", baseline=1e9
         )
         histories = kd_keras.fit_together(
-            _distillers(reference.mlp(20), run_eagerly=True),
+            students_together.distillers(reference.mlp(20), run_eagerly=True),
             x,
             y,
             epochs=9,
@@ -205,7 +160,7 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
 
     @pytest.mark.slow
     def test_broken_off_and_taken_up(self):
-        x, y, _ = _data()
+        x, y, _ = students_together.data()
 
         class Break(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
@@ -214,7 +169,9 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
 
         def train(epochs, path, *callbacks):
             keras.backend.clear_session()
-            together = _distillers(reference.mlp(20), run_eagerly=True)
+            together = students_together.distillers(
+                reference.mlp(20), run_eagerly=True
+            )
             state = kd_keras.callbacks.TrainingState(path)
             kd_keras.fit_together(
                 together,
@@ -242,149 +199,25 @@ class TogetherTest(parameterized.TestCase, tf.test.TestCase):
             )
 
     def test_bad_values_are_named(self):
-        x, y, _ = _data()
+        x, y, _ = students_together.data()
         y[3] = 4
         with self.assertRaisesRegex(ValueError, "label at or above"):
             kd_keras.fit_together(
-                _distillers(reference.mlp(20), ["cool"]), x, y, verbose=0
+                students_together.distillers(reference.mlp(20), ["cool"]),
+                x,
+                y,
+                verbose=0,
             )
-        x, y, _ = _data()
+        x, y, _ = students_together.data()
         with self.assertRaisesRegex(ValueError, "NaN or infinite"):
             kd_keras.fit_together(
-                _distillers(
+                students_together.distillers(
                     lambda x: x[:, :1] * [np.nan, 1.0, 2.0, 3.0], ["cool"]
                 ),
                 x,
                 y,
                 verbose=0,
             )
-
-
-class RefusalsTest(tf.test.TestCase):
-    def refused(self, distillers, message, error=ValueError):
-        x, y, _ = _data()
-        with self.assertRaisesRegex(error, message):
-            kd_keras.fit_together(distillers, x, y, verbose=0)
-
-    def test_no_distillers(self):
-        for given in ({}, [1], {"a": reference.mlp(0)}, {"": None}):
-            self.refused(given, "dict of names to Distillers", TypeError)
-
-    def test_not_compiled(self):
-        one = kd_keras.Distiller(student=reference.mlp(0), soft_weight=0.0)
-        self.refused({"one": one}, "'one' is not compiled")
-
-    def test_two_teachers(self):
-        together = _distillers(reference.mlp(20), ["cool", "warm"])
-        # A list is another ensemble each time.
-        together["warm"].teacher = [reference.mlp(20)]
-        self.refused(together, "'cool' and 'warm' have two teachers")
-
-    def test_shared_students_and_optimizers(self):
-        student, teacher = reference.mlp(0), reference.mlp(1)
-        together = {
-            name: reference.compiled(student, teacher) for name in ("a", "b")
-        }
-        self.refused(together, "'a' and 'b' share variables")
-        optimizer = keras.optimizers.SGD()
-        together = {
-            name: reference.compiled(reference.mlp(0), teacher, optimizer)
-            for name in ("a", "b")
-        }
-        self.refused(together, "'a' and 'b' share variables, an optimizer")
-
-    def test_a_student_that_is_not_built(self):
-        class Late(keras.Model):
-            def __init__(self):
-                super().__init__()
-                self.dense = keras.layers.Dense(4)
-
-            def call(self, inputs):
-                return self.dense(inputs)
-
-        student, teacher = Late(), reference.mlp(1)
-        together = {
-            name: reference.compiled(student, teacher) for name in ("a", "b")
-        }
-        self.refused(together, "'a' and 'b' share variables")
-
-    def test_shared_metrics(self):
-        teacher = reference.mlp(1)
-
-        def made(**settings):
-            return {
-                name: reference.compiled(reference.mlp(0), teacher, **settings)
-                for name in ("a", "b")
-            }
-
-        agreement = kd_keras.metrics.TeacherAgreement()
-        self.refused(
-            made(fidelity_metrics=[agreement]),
-            "or a metric.*Both have 'teacher_agreement'",
-        )
-        accuracy = keras.metrics.SparseCategoricalAccuracy("right")
-        for kind in ("metrics", "weighted_metrics"):
-            self.refused(made(**{kind: [accuracy]}), "Both have 'right'")
-
-    def test_names_of_logs(self):
-        teacher = reference.mlp(1)
-
-        def made(*names):
-            return {
-                name: reference.compiled(reference.mlp(seed), teacher)
-                for seed, name in enumerate(names)
-            }
-
-        self.refused(
-            made("a", "a_hard"), "both have a log called 'a_hard_loss'"
-        )
-        self.refused(made("a", "val_a"), "do not begin with", TypeError)
-
-    def test_callbacks_that_need_what_is_not_there(self):
-        x, y, _ = _data()
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        callbacks = keras.callbacks
-        for callback, message in (
-            (
-                callbacks.ReduceLROnPlateau("a_loss", mode="min"),
-                "ReduceLROnPlateau finds no optimizer.*schedule",
-            ),
-            (
-                callbacks.LearningRateScheduler(lambda epoch: 0.1),
-                "LearningRateScheduler finds no optimizer.*schedule",
-            ),
-            (
-                callbacks.ModelCheckpoint(os.path.join(folder, "a.keras")),
-                "ModelCheckpoint finds no model.*save_weights_only",
-            ),
-        ):
-            with self.assertRaisesRegex(ValueError, message):
-                kd_keras.fit_together(
-                    _distillers(reference.mlp(20)),
-                    x,
-                    y,
-                    callbacks=[callback],
-                    verbose=0,
-                )
-
-    def test_whose_fault_it_is(self):
-        x, y, _ = _data()
-        together = _distillers(reference.mlp(20))
-        together["cool_2"].teacher = None
-        with self.assertRaises(ValueError) as raised:
-            kd_keras.fit_together(together, x, y, verbose=0)
-        self.assertEqual(
-            raised.exception.__notes__, ["This is of the Distiller 'cool_2'."]
-        )
-
-    def test_other_ways_to_run(self):
-        together = {
-            name: reference.compiled(
-                reference.mlp(0), reference.mlp(1), steps_per_execution=steps
-            )
-            for name, steps in (("a", 1), ("b", 2))
-        }
-        self.refused(together, "`steps_per_execution` differs: 1 and 2")
 
 
 if __name__ == "__main__":

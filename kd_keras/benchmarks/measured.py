@@ -37,13 +37,13 @@ class Measured:
             )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.exists():
-            self._of = json_files.read(self._path).get("comparisons")
+            self._of = _comparisons(json_files.read(self._path))
         elif self.plot_path.exists():
             raise ValueError(
                 f"{self.plot_path}, where the plot would be, is there, and "
                 f"{self._path} is not. Give another name, or remove it."
             )
-        if not isinstance(self._of, dict):
+        if self._of is None:
             raise ValueError(
                 f"{self._path} is there and holds no results of comparisons. "
                 "Give another name, or remove it."
@@ -84,27 +84,43 @@ class Measured:
     def ratios(self, comparisons):
         """Returns `rounds.Ratio` of some comparisons, those that were made."""
         return [
-            rounds.Ratio(
-                name=one["name"],
-                ratios=one["ratios"],
-                medians=tuple(one["medians"]),
-                limit=one["limit"],
-                unit=one["unit"],
-            )
+            _ratio(one)
             for comparison in comparisons
             if comparison in self._of
             for one in self._of[comparison]["ratios"]
         ]
 
     def made_with(self, comparisons):
-        """How some comparisons were made, as lines, each once."""
-        lines = [
-            "; ".join(
-                f"{key}: {value}"
-                for key, value in self._of[comparison].items()
-                if key != "ratios"
-            )
-            for comparison in comparisons
-            if comparison in self._of
-        ]
-        return list(dict.fromkeys(lines))
+        """How comparisons were made: lines, each with the names of some."""
+        alike = {}
+        for comparison in comparisons:
+            if comparison in self._of:
+                made = "; ".join(
+                    f"{key}: {value}"
+                    for key, value in self._of[comparison].items()
+                    if key != "ratios"
+                )
+                alike.setdefault(made, []).append(comparison)
+        return [f"{', '.join(names)}: {made}" for made, names in alike.items()]
+
+
+def _comparisons(written):
+    """What a file of results holds; None if it is no such file."""
+    try:
+        of = written["comparisons"]
+        for comparison in of.values():
+            for one in comparison["ratios"]:
+                _ratio(one)
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return of
+
+
+def _ratio(written):
+    return rounds.Ratio(
+        name=written["name"],
+        ratios=written["ratios"],
+        medians=tuple(written["medians"]),
+        limit=written["limit"],
+        unit=written["unit"],
+    )

@@ -216,10 +216,14 @@ class TrainingState(keras.callbacks.Callback):
 
     def _variables(self):
         """All variables, each with a description."""
-        named = [(variable, variable.path) for variable in self.model.variables]
-        # Several, where several models train together.
-        trained = getattr(self.model, "distillers", {"": self.model}).values()
-        for model in trained:
+        named = [
+            (variable, _described(variable, variable.path))
+            for variable in self.model.variables
+        ]
+        # Several, where several models train together; of one another only
+        # their names tell them.
+        trained = getattr(self.model, "distillers", {"": self.model})
+        for name, model in trained.items():
             optimizer = model.optimizer
             if optimizer is None:
                 continue
@@ -227,11 +231,12 @@ class TrainingState(keras.callbacks.Callback):
                 with self.model.distribute_strategy.scope():
                     optimizer.build(model.trainable_variables)
             # Their paths depend on who builds them, and when.
+            begins = f"{name}/" if name else ""
             named += [
-                (variable, f"optimizer/{variable.name}")
-                for variable in optimizer.variables
+                (variable, begins + _described(variable, f"optimizer/{n}"))
+                for variable, n in ((v, v.name) for v in optimizer.variables)
             ]
-        return [(variable, _described(variable, n)) for variable, n in named]
+        return named
 
     def _parts(self, variable):
         """The variables of the replicas of this process, or the only one."""

@@ -57,6 +57,21 @@ def summary(results, plan):
             f"({_certainty(results, 'uncorrected', 'longer')}), which was "
             "looked at afterwards."
         )
+    covered, control = _means(results, "covariance", "random")
+    if covered is not None:
+        text = (
+            f"With {numbers.SAYS['covariance']}, they are "
+            f"{_apart(covered - control)} {numbers.SAYS['random']}"
+        )
+        covered, control = _means(results, "covariance", "covariance-random")
+        if covered is not None:
+            text += (
+                f", and {_apart(covered - control)} "
+                f"{numbers.SAYS['covariance-random']} "
+                f"({_certainty(results, 'covariance', 'covariance-random')}; "
+                "looked at afterwards)"
+            )
+        said.append(f"{text}.")
     whole, net = _means(results, "generalist", "student-combined")
     if whole is not None:
         said.append(
