@@ -254,8 +254,9 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual(found.headlines[1].ours[:5], "+5.10")
         # 1.1 errors of 1,000 in the mean are 0.1 points, and 11 are 1.1.
         self.assertIn("bring +0.10 points", found.summary)
-        self.assertIn("+1.10 at T = 4 (paper: +6.78).", found.summary)
-        self.assertIn("they bring +5.10, and labels", found.summary)
+        self.assertIn("and +1.10 at T = 4.", found.summary)
+        self.assertIn("they bring +5.10 (paper, by projected", found.summary)
+        self.assertIn("too: +6.78), and labels", found.summary)
         self.assertTrue(found.summary.endswith("without a teacher +2.00."))
         # Two points are too few.
         found = width.find(self.results(20), settings)
