@@ -257,7 +257,8 @@ class _LogNames:
     >>> names = _LogNames()
     >>> names.add("a", "loss"), names.add("a_b", "loss")
     ('a_loss', 'a_b_loss')
-    >>> names.own({"a_loss": 1, "val_a_loss": 2, "a_b_loss": 3}, "a")
+    >>> names.own(
+    ...     {"a_loss": 1, "val_a_loss": 2, "a_b_loss": 3, "time": 4}, "a")
     {'loss': 1, 'val_loss': 2}
     """
 
@@ -281,7 +282,10 @@ class _LogNames:
         for common, values in logs.items():
             # No Distiller is called "val_...".
             phase = "val_" if common.startswith("val_") else ""
-            owner, log = self._owners[common.removeprefix(phase)]
+            # A callback may have added what is of none.
+            owner, log = self._owners.get(
+                common.removeprefix(phase), (None, common)
+            )
             if owner == name:
                 own[phase + log] = values
         return own
