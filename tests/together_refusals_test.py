@@ -157,6 +157,21 @@ class RefusalsTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, "variables.*t_"):
                 train(*names)
 
+    def test_logs_of_a_callback_are_of_none(self):
+        class Clock(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                logs["time"] = 1.0
+
+        x, y, _ = students_together.data()
+        histories = kd_keras.fit_together(
+            students_together.distillers(reference.mlp(20), ["cool"]),
+            x,
+            y,
+            callbacks=[Clock()],
+            verbose=0,
+        )
+        self.assertNotIn("time", histories["cool"].history)
+
     def test_whose_fault_it_is(self):
         x, y, _ = students_together.data()
         together = students_together.distillers(reference.mlp(20))
