@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 
+import pytest
 import tensorflow as tf
 
 from kd_keras import benchmarks
@@ -64,6 +65,7 @@ class MeasuredTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "plot.png.*is there"):
             measured_lib.Measured(self.folder / "plot.json")
 
+    @pytest.mark.slow
     def test_program_goes_on(self):
         """And leaves alone what was made before."""
         measured = measured_lib.Measured(self.path)

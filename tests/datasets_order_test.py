@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -165,6 +166,7 @@ class BatchesTest(tf.test.TestCase, parameterized.TestCase):
                 tf.data.experimental.AutoShardPolicy.DATA,
             )
 
+    @pytest.mark.slow
     def test_in_a_fresh_process(self):
         code = """
             import tensorflow as tf

@@ -4,6 +4,7 @@ import json
 import os
 from unittest import mock
 
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -52,6 +53,7 @@ class MakeStrategyTest(parameterized.TestCase, tf.test.TestCase):
         kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         self.assertIn(kind, variable.device)
 
+    @pytest.mark.slow
     def test_mirrored_on_parts_of_the_cpu(self):
         process = processes.start(
             ["-c", _MIRRORED],

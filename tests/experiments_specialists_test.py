@@ -4,6 +4,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kd_keras import comparison
@@ -45,6 +46,7 @@ class DataTest(digits_runs.DigitsTestCase):
             specialists_data.load(settings)
 
 
+@pytest.mark.slow
 class ControlsTest(digits_runs.DigitsTestCase):
     """What the arms are made of, nothing being trained."""
 

@@ -6,6 +6,7 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -229,6 +230,7 @@ class ExportStudentTest(parameterized.TestCase):
         _, found = self.assert_serves(student, {"inputs": batch})
         np.testing.assert_allclose(found["logits"], student(batch), atol=1e-6)
 
+    @pytest.mark.slow
     def test_quiet(self):
         code = """
             import keras

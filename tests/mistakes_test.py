@@ -116,6 +116,7 @@ class MistakesTest(digits_runs.DigitsTestCase):
             ],
         )
 
+    @pytest.mark.slow
     def test_train_specialists(self):
         self.check(
             "train_specialists",
@@ -177,6 +178,7 @@ class MistakesTest(digits_runs.DigitsTestCase):
             ],
         )
 
+    @pytest.mark.slow
     def test_cache_soft_targets(self):
         output = [case for case in self.OUTPUT if "train_split" not in case[1]]
         self.check(

@@ -107,7 +107,7 @@ def even_many_steps(strategy):
 
 def uneven(strategy):
     # The first batch does not divide by 2, the last leaves a replica idle.
-    distiller, told = fit(strategy, 26, 5, 1)
+    distiller, told = fit(strategy, 26, 5, 2)
     x, y, weights = data(26)
     predicted = distiller.predict(x, batch_size=5, verbose=0)
     evaluated = distiller.evaluate(x, y, 5, 0, weights, return_dict=True)
@@ -115,7 +115,7 @@ def uneven(strategy):
 
 
 def uneven_at_rest(strategy):
-    return fit(strategy, 23, 7, 2, learning_rate=0.0)[1]
+    return fit(strategy, 23, 7, 1, learning_rate=0.0)[1]
 
 
 def together(strategy):
@@ -206,6 +206,22 @@ def on_batches(strategy):
         ],
         "weights": [w.tolist() for w in distiller.student.get_weights()],
     }
+
+
+def calibration(strategy):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=2.0, size=(64, 4)).astype("float32")
+    with strategy.scope():
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Activation("linear")]
+        )
+        model.compile(
+            loss=keras.losses.SparseCategoricalCrossentropy(True),
+            metrics=[kd_keras.metrics.ExpectedCalibrationError()],
+        )
+    labels = rng.integers(0, 4, size=(64,))
+    logs = model.evaluate(logits, labels, 16, 0, return_dict=True)
+    return logs["calibration_error"]
 
 
 def values(strategy):

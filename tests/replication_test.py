@@ -11,7 +11,6 @@ from tests import reference
 from tests import replica_jobs
 
 JOBS = (
-    "even_many_steps",
     "uneven",
     "uneven_at_rest",
     "from_dataset",
@@ -20,6 +19,7 @@ JOBS = (
     "normalised",
     "overflow",
     "clipped",
+    "calibration",
     "refusals",
 )
 
@@ -37,9 +37,17 @@ def on_one_device(job):
 
 
 class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
-    @parameterized.parameters("even_many_steps", "uneven", "from_dataset")
+    @parameterized.parameters("uneven", "from_dataset")
     def test_weights_and_logs_are_those_of_one_device(self, job):
-        expected, got = on_one_device(job), mirrored()[job]
+        self.check(job, mirrored()[job])
+
+    @pytest.mark.slow
+    def test_batches_that_divide(self):
+        job = "even_many_steps"
+        self.check(job, mirrored((job,))[job])
+
+    def check(self, job, got):
+        expected = on_one_device(job)
         for one, other in zip(expected["weights"], got["weights"], strict=True):
             self.assertAllClose(one, other, rtol=0, atol=2e-6)
         self.assertAllClose(
@@ -53,10 +61,9 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
         for key in ("predicted", "evaluated"):
             self.assertAllClose(expected[key], got[key], rtol=0, atol=2e-5)
 
-    @parameterized.parameters("even_many_steps", "uneven")
-    def test_callbacks_see_each_execution(self, job):
-        expected = on_one_device(job)["batches"]
-        got = mirrored()[job]["batches"]
+    def test_callbacks_see_each_execution(self):
+        expected = on_one_device("uneven")["batches"]
+        got = mirrored()["uneven"]["batches"]
         self.assertEqual([b for b, _ in got], [b for b, _ in expected])
         # The loss so far, a mean over all examples.
         self.assertAllClose(expected, got, rtol=0, atol=2e-5)
@@ -84,6 +91,12 @@ class ReplicationTest(parameterized.TestCase, tf.test.TestCase):
             self.assertAllClose(
                 history[name], [value] * 3, rtol=0, atol=2e-6, msg=name
             )
+
+    def test_calibration_error(self):
+        """That of all is not the mean of the replicas' errors."""
+        expected, got = on_one_device("calibration"), mirrored()["calibration"]
+        self.assertAllClose(expected, got, rtol=1e-5)
+        self.assertGreater(expected, 0.02)
 
     def test_a_single_batch(self):
         expected, got = on_one_device("on_batches"), mirrored()["on_batches"]
