@@ -63,17 +63,17 @@ class QuickTest(digits_runs.DigitsTestCase):
     # Traces each of its models anew.
     @pytest.mark.slow
     def test_ensemble(self):
-        small = ensemble.Plan(members=2, units=(8,), recipe=_SHORT, max_shift=1)
-        _, units = self.results(
-            ensemble,
-            small,
-            ["ensemble", "distilled-2", "still-ensemble", "still-distilled-2"],
+        small = ensemble.Plan(
+            members=2, units=(8,), recipe=_SHORT, distilled=_SHORT, max_shift=1
         )
+        arms = ["ensemble", "distilled", "from-one", "longer"]
+        _, units = self.results(ensemble, small, arms)
         self.assertLen(units["ensemble"]["member_errors"], 2)
-        self.assertNotEqual(units["ensemble"], units["still-ensemble"])
         models = list((self.folder / "models").rglob("member-*.keras"))
-        self.assertLen(models, 4)
-        self.assertEqual(units["distilled-2"]["test_examples"], 500)
+        self.assertLen(models, 2)
+        rights = {units[arm]["right"] for arm in arms}
+        self.assertLen(rights, 4)
+        self.assertEqual(units["distilled"]["test_examples"], 500)
 
     @pytest.mark.slow
     def test_annotators(self):
@@ -172,13 +172,16 @@ class FindingsTest(tf.test.TestCase):
                 "test_errors": 100 + seed,
                 "member_errors": [140, 138 + 2 * seed],
             }
-            results["distilled-2", seed] = {"test_errors": 105 + 2 * seed}
-            results["still-ensemble", seed] = results["ensemble", seed]
-            results["still-distilled-2", seed] = {"test_errors": 150}
+            results["distilled", seed] = {"test_errors": 105 + 2 * seed}
+            results["from-one", seed] = {"test_errors": 120 + seed}
+            results["longer", seed] = {"test_errors": 100}
         found = ensemble.find(results, experiments.Settings())
         self.assertEqual(
-            [c.holds for c in found.checks], [True, True, False, False]
+            [c.holds for c in found.checks], [True, True, False, True]
         )
+        self.assertIn("labels alone", found.checks[2].claim)
+        self.assertIn("fewer by -7.0", found.checks[2].measured)
+        self.assertIn("fewer by 14.0", found.checks[3].measured)
         self.assertEqual(
             [row[0] for row in found.tables[0].rows][:2],
             ["one net, mean of the members", "the ensemble"],
@@ -188,9 +191,9 @@ class FindingsTest(tf.test.TestCase):
         self.assertIn(f"{33 / 39:.2f} (", found.checks[1].measured)
         self.assertEqual(
             found.summary,
-            "A net makes 140.0 errors, ten together 101.0, and one distilled "
-            "from the ten at T = 2 107.0: it keeps 0.85 of the ensemble's gain "
-            "(paper, on speech: 0.86).",
+            "Of 10,000 examples a net learns to make 140.0 errors, ten "
+            "together make 101.0, and one distilled from the ten 107.0: it "
+            "keeps 0.85 of the ensemble's gain (paper, on speech: 0.86).",
         )
 
     def test_annotators(self):

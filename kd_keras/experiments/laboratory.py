@@ -262,11 +262,12 @@ def digest(*parts):
     return hashlib.sha256(text).hexdigest()[:12]
 
 
-def digits(settings):
+def digits(settings, num_examples=None):
     """The digits to train on and those to count on, by the settings.
 
     Args:
         settings: `Settings`.
+        num_examples: How many to train on at most. Defaults to None: all.
 
     Returns:
         A tuple of two `datasets.ImageDataset`.
@@ -277,7 +278,9 @@ def digits(settings):
     name = dataset_name(settings)
     splits = "train", "test"
     if settings.selection:
-        splits = "train[:50000]", "train[50000:]"
+        splits = f"train[:{num_examples or 50_000}]", "train[50000:]"
+    elif num_examples and not settings.quick:
+        splits = f"train[:{num_examples}]", "test"
     elif settings.quick and name == "mnist":
         splits = "train[:6000]", "test[:2000]"
     return tuple(
