@@ -77,6 +77,18 @@ class ResultsPageTest(tf.test.TestCase):
         for name in ("report.md", "unseen.png"):
             self.assertTrue((self.folder / "omitted_class" / name).exists())
 
+    def test_time_without_the_longest(self):
+        self.write_units()
+        folder = self.folder / "omitted_class"
+        one = experiments.read_done(omitted_class, folder)
+        done = {"one": one, "two": dataclasses.replace(one, seconds=7260.0)}
+        page = reports.write_results_page(
+            self.folder, {"one": "A", "two": "B"}, done
+        )
+        rows = [" ".join(line.split()) for line in page.splitlines()]
+        self.assertIn("| all but `two` | | | 4 min |", rows)
+        self.assertIn("| all | | | 2 h 6 min |", rows)
+
     def test_another_plan(self):
         self.write_units(student_units=(7,))
         with self.assertRaisesRegex(ValueError, r"\[7\].* there"):
