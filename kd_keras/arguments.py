@@ -175,6 +175,23 @@ def check_compiled(distiller):
             )
 
 
+def check_data(x, method):
+    """Raises if there is no data, of which Keras says nothing one could read.
+
+    Args:
+        x: What `method` was given.
+        method: `"fit"`, `"evaluate"` or `"predict"`.
+
+    Raises:
+        ValueError: If it is None.
+    """
+    if x is None:
+        raise ValueError(
+            f'"{method}" needs data. Received: x=None. Give arrays, a '
+            "tf.data.Dataset, or what else keras.Model takes as `x`."
+        )
+
+
 def check_shuffle(distiller, x, shuffle):
     """Raises if workers would shuffle arrays each in its own order."""
     if (

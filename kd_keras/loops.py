@@ -150,6 +150,7 @@ class CheckedLoops:
         """
         # Before its own: an epoch may end in a validation.
         self._loop.checks["training"].raise_if_bad()
+        arguments.check_data(x, "evaluate")
         x = self._prepared(x)
         with self._checked("evaluation"):
             return super().evaluate(
@@ -163,6 +164,7 @@ class CheckedLoops:
 
     def predict(self, x, *args, **kwargs):
         """Predicts with the student, as `keras.Model.predict`."""
+        arguments.check_data(x, "predict")
         return super().predict(self._prepared(x), *args, **kwargs)
 
     def train_on_batch(
@@ -258,6 +260,7 @@ class CheckedLoops:
         steps_per_epoch=None,
     ):
         """Checks what `fit` was given; returns the first three, made ready."""
+        arguments.check_data(x, "fit")
         x = self._prepared(x)
         if self.compiled:
             arguments.check_compiled(self)

@@ -45,6 +45,18 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         for one, other in zip(before, self.student.get_weights(), strict=True):
             self.assertAllEqual(one, other)
 
+    def test_none(self):
+        distiller = D(student=self.student, teacher=reference.mlp(1))
+        distiller.compile("sgd", reference.from_logits())
+        for method in ("fit", "evaluate", "predict"):
+            with self.subTest(method):
+                with self.assertRaisesRegex(
+                    ValueError, f'"{method}" needs data.*x=None'
+                ):
+                    getattr(distiller, method)(None)
+        with self.assertRaisesRegex(ValueError, '"fit" needs data'):
+            kd_keras.fit_together({"one": distiller})
+
     def test_no_teacher(self):
         self.assertRefused(
             r"Attach one: distiller.teacher = teacher", (self.x, self.y)
