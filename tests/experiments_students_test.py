@@ -23,6 +23,37 @@ _TEACHER = digit_nets.TeacherPlan(
 )
 
 
+class SplitsTest(tf.test.TestCase):
+    def splits(self, load, **settings):
+        """Those that are loaded where MNIST is there."""
+        with mock.patch.object(laboratory.datasets, "load") as loading:
+            load(experiments.Settings(**settings))
+        return [
+            call.args[1]
+            for call in loading.call_args_list
+            if call.args[1] != "test[:1]"
+        ]
+
+    def test_all(self):
+        load = laboratory.digits
+        self.assertEqual(self.splits(load), ["train", "test"])
+        self.assertEqual(
+            self.splits(load, selection=True),
+            ["train[:50000]", "train[50000:]"],
+        )
+
+    def test_fewer(self):
+        load = ensemble.load
+        self.assertEqual(self.splits(load), ["train[:10000]", "test"])
+        self.assertEqual(
+            self.splits(load, selection=True),
+            ["train[:10000]", "train[50000:]"],
+        )
+        self.assertEqual(
+            self.splits(load, quick=True), ["train[:6000]", "test[:2000]"]
+        )
+
+
 class QuickTest(digits_runs.DigitsTestCase):
     def results(self, experiment, small, arms):
         """Runs a small plan; the findings and the units."""
