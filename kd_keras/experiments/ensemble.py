@@ -205,12 +205,19 @@ def _summary(results):
         statistics.fmean,
         (_of_one(ensemble), _errors(ensemble), _errors(distilled)),
     )
+    longer, _ = findings.paired(results, "longer", "distilled")
+    control = (
+        "A net that learns from labels alone for as long as that one makes "
+        f"{statistics.fmean(_errors(longer)):.1f}."
+        if longer
+        else ""
+    )
     return (
         f"Of {_NUM_EXAMPLES:,} examples a net learns to make {single:.1f} "
         f"errors, ten together make {together:.1f}, and one distilled from the "
         f"ten {net:.1f}: it keeps {_kept(ensemble, distilled).value:.2f} of "
-        f"the ensemble's gain (paper, on speech: {_PAPER_SHARE:.2f})."
-    )
+        f"the ensemble's gain (paper, on speech: {_PAPER_SHARE:.2f}). {control}"
+    ).rstrip()
 
 
 def _headlines(results, errors):
