@@ -19,10 +19,11 @@ Recipes were chosen on 50,000 of MNIST's training examples, with errors counted
 on the other 10,000 (CIFAR-100: 40,000 and 10,000); then all was run again on
 60,000 (50,000), but `ensemble`, which learns from 10,000 in either case. No
 number of the test split was looked at to choose one rather than another; but
-where one failed there, another was looked for in the same way, and [what was tried](TRIED.md) lists what it replaced. What is read off
-test errors by its nature is said to be: the paper's own shift of a bias, rates
-that are called stable, nets at equal error. Beside each number that is claimed
-stands what was measured, whether it agrees or not.
+where one failed there, another was looked for in the same way, and [what was
+tried](TRIED.md) lists what it replaced. What is read off test errors by its
+nature is said to be: the paper's own shift of a bias, rates that are called
+stable, nets at equal error. Beside each number that is claimed stands what was
+measured, whether it agrees or not.
 
 Four things that texts about the first paper often get wrong: its distilled net
 has two layers of 800 units, and the teacher two of 1200; gradients of soft
