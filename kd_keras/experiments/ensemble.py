@@ -5,9 +5,10 @@ ensemble of ten that differ in nothing but their initial weights 61.1, one net
 distilled from the ensemble 60.8: more than 80% of the gain. The speech data are
 private, and there are more of them than a net can learn by heart. Here images
 are shifted at random, anew in every epoch, for members and students alike; and
-there are so few of them that ten nets can be trained until they hardly get
-better: of nets that are not, an ensemble is worth less than to train one of
-them for longer.
+there are so few of them that ten nets take minutes. The distilled net is
+trained for longer than the members, which are not done by then: how much of
+what it gains longer training alone gives, the arm `longer` shows, and how much
+distillation from any net, the arm `from-one`.
 """
 
 import dataclasses
@@ -49,8 +50,7 @@ class Plan:
         units: Hidden layers of these, and of the net that is distilled.
         recipe: `laboratory.Recipe` of the members.
         distilled: That of the distilled nets, and of the net that learns from
-            labels for as long. A student that follows soft targets of ever
-            new images gains from more epochs than one that follows labels.
+            labels for as long.
         temperature: Of the soft targets.
         soft_weight: Their weight; the labels have the rest.
         max_shift: Pixels by which the images are shifted at most.
