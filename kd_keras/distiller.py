@@ -30,7 +30,6 @@ _DEFAULT_TEMPERATURE = float("4.0")
 class Distiller(
     loops.CheckedLoops,
     replication.ReplicatedSteps,
-    updates.CompiledUpdates,
     keras_hooks.BuildFromSpec,
     keras.Model,
 ):
@@ -260,7 +259,7 @@ class Distiller(
             gradients = replication.summed_as_one(
                 self.optimizer, tape.gradient(loss, variables)
             )
-            self._apply_gradients(gradients, variables)
+            updates.apply_gradients(self.optimizer, gradients, variables)
         else:
             warnings.warn("The student does not have any trainable weights.")
         return self._update_metrics("training", batch, logits, terms)

@@ -38,7 +38,8 @@ def warn_if_unchecked():
             "Trainer._compile_metrics, Trainer._compile_config, "
             "Trainer._initial_epoch, Trainer._distribute_strategy, "
             "Trainer._maybe_symbolic_build, Trainer._symbolic_build, "
-            "TFEpochIterator._distributed_dataset, Optimizer._learning_rate, "
+            "TFEpochIterator._distributed_dataset, "
+            "Optimizer._get_variable_index, Adam._momentums, Adam._velocities, "
             "Layer._flatten_layers, Layer._metrics, _keras_mask, "
             "KerasTensor._keras_history, Operation._inbound_nodes."
         )
@@ -274,25 +275,27 @@ def start_at_epoch(model, epoch):
     model._initial_epoch = epoch
 
 
-def learning_rate_of(optimizer):
-    """What an optimizer takes its learning rate from.
+def slots_of(optimizer, variable):
+    """What an optimizer keeps for a variable besides its value.
 
-    Reads `Optimizer._learning_rate` (3.13 to 3.15): `Optimizer.learning_rate`
-    gives the number that a schedule makes of the current iteration.
+    Reads `Optimizer._get_variable_index`, `Adam._momentums` and
+    `Adam._velocities` (3.13 to 3.15): the public list `Optimizer.variables`
+    does not say which of them belong to which.
 
     Args:
-        optimizer: A `keras.optimizers.Optimizer`.
+        optimizer: A built `Adam`, `AdamW` or `SGD` of Keras.
+        variable: One of those it was built for.
 
     Returns:
-        A variable, a `LearningRateSchedule` or a function.
-
-    Example:
-
-    >>> rate = keras.optimizers.schedules.CosineDecay(0.1, 100)
-    >>> learning_rate_of(keras.optimizers.SGD(rate)) is rate
-    True
+        A tuple of `keras.Variable`: momentum and velocity, of SGD the
+        momentum, if it has any.
     """
-    return optimizer._learning_rate
+    if isinstance(optimizer, keras.optimizers.SGD):
+        slots = (optimizer.momentums,) if optimizer.momentum else ()
+    else:
+        slots = optimizer._momentums, optimizer._velocities
+    index = optimizer._get_variable_index(variable)
+    return tuple(each[index] for each in slots)
 
 
 def layers_of(model):

@@ -44,18 +44,19 @@ def divergence(teacher_logits, student_logits, sharpness):
     @tf.custom_gradient
     def of_student(student_logits):
         half = student_logits - teacher_logits
-        centre = _dot(teacher_probs, half)
+        centre = _sum(teacher_probs * half)
         half -= centre
         half *= sharpness / 2
 
+        # Both give the gradient as `(weighted - mean * p) * scale`.
         def near():
             u = tf.tanh(half)
-            half_excess = u / (1.0 - u)
-            mean = _dot(teacher_probs, half_excess)
-            gradient = (half_excess - mean) * teacher_probs
+            weighted = u / (1.0 - u) * teacher_probs
+            mean = _sum(weighted)
             return (
                 tf.math.log1p(2.0 * mean[:, 0]),
-                gradient,
+                weighted,
+                mean,
                 2.0 / (1.0 + 2.0 * mean),
             )
 
@@ -66,24 +67,25 @@ def divergence(teacher_logits, student_logits, sharpness):
             values = gap * sharpness + tf.math.log(
                 _max(teacher_probs) / _max(student_probs)
             )
-            gradient = student_probs - teacher_probs
-            return values[:, 0], gradient, tf.ones_like(centre)
+            one = tf.ones_like(centre)
+            return values[:, 0], student_probs, one, one
 
         is_near = tf.reduce_max(half) < _NEAR / 2
-        values, gradient, scale = tf.cond(is_near, near, far)
+        values, weighted, mean, scale = tf.cond(is_near, near, far)
         values = tf.nn.relu(values)  # Never negative but for rounding.
 
         def backward(upstream):
-            return gradient * (scale * (upstream * sharpness)[:, tf.newaxis])
+            scaled = scale * (upstream * sharpness)[:, tf.newaxis]
+            return weighted * scaled - teacher_probs * (mean * scaled)
 
         return values, backward
 
     return of_student(student_logits)
 
 
-def _dot(first, second):
-    """The sum over the classes of a product, shape `[rows, 1]`."""
-    return tf.reduce_sum(first * second, axis=-1, keepdims=True)
+def _sum(array):
+    """The sum over the classes, shape `[rows, 1]`."""
+    return tf.reduce_sum(array, axis=-1, keepdims=True)
 
 
 def _max(logits):

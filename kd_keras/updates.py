@@ -1,100 +1,120 @@
-"""The optimizer's part of a step, compiled where Keras compiles nothing."""
+"""The optimizer's part of a step, by the kernels that TensorFlow has for it."""
+
+import contextlib
+import functools
 
 import keras
 import tensorflow as tf
 
 from kd_keras import keras_hooks
 
-# Weights of a model from which on the compiler is worth its time.
-MANY_WEIGHTS = 500_000
 
-
-def is_left_to_cpu():
-    """Whether there are only CPUs, for which Keras compiles nothing."""
-    devices = tf.config.list_physical_devices()
-    return all(device.device_type == "CPU" for device in devices)
-
-
-class CompiledUpdates:
-    """Lets XLA compile what the optimizer of a `keras.Model` does.
+def apply_gradients(optimizer, gradients, variables):
+    """Updates variables as `optimizer.apply_gradients` does, at less cost.
 
     An optimizer of Keras is some fifteen operations for each variable, each of
-    which goes through all of it. Compiled they are one. A step that is compiled
-    as a whole has that anyway, but only one of static shapes should be, and on
-    machines without accelerators Keras compiles none unless it is told to. The
-    shapes of variables never change.
+    which goes through all of it and allocates another one. For `SGD`, `Adam`
+    and `AdamW` TensorFlow has a kernel that does the same in one pass, in
+    place. That of Adam is nearer to the formula than Keras', which takes the
+    decay of the second moment from another rounding of `beta_2` than its
+    correction at the start. Everything around the update stays Keras':
+    clipping, weight decay, accumulation, averages, scaling of the loss,
+    constraints.
 
-    It is left alone where there is nothing to gain, below half a million
-    weights, and where it could do harm or cannot be: with
-    `compile(jit_compile=False)`, run eagerly, under a strategy, with sparse
-    gradients, or with an optimizer, a schedule or a constraint that is not one
-    of Keras' own and may do what XLA does not know.
+    Any other optimizer, `amsgrad`, sparse gradients and replicas of a strategy
+    are left to Keras, and so is a class that is derived from one of these.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        gradients: List of tensors, one for each variable.
+        variables: List of `keras.Variable`.
     """
+    with _by_kernels(optimizer):
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-    _asks_keras = True
 
-    def compile(self, *args, jit_compile="auto", **kwargs):
-        """Configures training, as `keras.Model.compile`.
+@contextlib.contextmanager
+def _by_kernels(optimizer):
+    """Lets kernels update single variables for as long as it lasts."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    kernel = _KERNELS.get(type(optimizer))
+    is_left_to_keras = (
+        kernel is None
+        or getattr(optimizer, "amsgrad", False)
+        or tf.distribute.has_strategy()
+        # Somebody else had the same idea.
+        or "update_step" in vars(optimizer)
+    )
+    if is_left_to_keras:
+        yield
+        return
+    by_keras = optimizer.update_step
 
-        Args:
-            *args: Those of `keras.Model.compile`.
-            jit_compile: The same as there. With `"auto"`, the default, the
-                optimizer's update alone is compiled on machines without
-                accelerators; with False nothing is.
-            **kwargs: Those of `keras.Model.compile`.
-        """
-        self._asks_keras = jit_compile == "auto"
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-
-    def get_compile_config(self):
-        """Returns the arguments of `compile`, what was `"auto"` as such."""
-        config = super().get_compile_config()
-        if config and self._asks_keras:
-            config["jit_compile"] = "auto"
-        return config
-
-    def compile_from_config(self, config):
-        """Compiles a loaded model by what `get_compile_config` returned."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def _apply_gradients(self, gradients, variables):
-        """Updates variables, in a step that is being traced or run."""
-
-        def update():
-            self.optimizer.apply_gradients(
-                zip(gradients, variables, strict=True)
-            )
-
-        if not self._compiles_update(gradients, variables):
-            update()
+    def update_step(gradient, variable, learning_rate):
+        if isinstance(gradient, tf.IndexedSlices):
+            by_keras(gradient, variable, learning_rate)
             return
-        if not self.optimizer.built:
-            # It makes variables, which a function may do only when it is new.
-            with tf.init_scope():
-                self.optimizer.build(variables)
-        tf.function(update, jit_compile=True, autograph=False)()
-
-    def _compiles_update(self, gradients, variables):
-        return (
-            self._asks_keras
-            and not tf.executing_eagerly()
-            and not tf.distribute.has_strategy()
-            and sum(v.shape.num_elements() for v in variables) >= MANY_WEIGHTS
-            and is_left_to_cpu()
-            and not any(isinstance(g, tf.IndexedSlices) for g in gradients)
-            and all(map(_is_of_keras, _parts(self.optimizer)))
-            and all(_is_of_keras(variable.constraint) for variable in variables)
+        slots = keras_hooks.slots_of(optimizer, variable)
+        kernel(
+            optimizer,
+            functools.partial(_in_dtype, variable.dtype),
+            gradient,
+            (variable.handle, *(slot.value.handle for slot in slots)),
+            learning_rate,
         )
 
+    optimizer.update_step = update_step
+    try:
+        yield
+    finally:
+        del optimizer.update_step
 
-def _parts(optimizer):
-    """An optimizer, what is inside it, and its schedule."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return [optimizer, *_parts(optimizer.inner_optimizer)]
-    return [optimizer, keras_hooks.learning_rate_of(optimizer)]
+
+def _in_dtype(dtype, number):
+    """A number as the kernels take it, in the dtype of the variable."""
+    if isinstance(number, float):
+        # A cast would begin with float32.
+        return tf.constant(number, dtype)
+    return tf.cast(number, dtype)
 
 
-def _is_of_keras(thing):
-    return thing is None or type(thing).__module__.startswith("keras.")
+def _adam(optimizer, cast, gradient, handles, learning_rate):
+    variable, momentum, velocity = handles
+    step = cast(optimizer.iterations + 1)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable,
+        m=momentum,
+        v=velocity,
+        beta1_power=tf.pow(cast(optimizer.beta_1), step),
+        beta2_power=tf.pow(cast(optimizer.beta_2), step),
+        lr=cast(learning_rate),
+        beta1=cast(optimizer.beta_1),
+        beta2=cast(optimizer.beta_2),
+        epsilon=cast(optimizer.epsilon),
+        grad=cast(gradient),
+    )
+
+
+def _sgd(optimizer, cast, gradient, handles, learning_rate):
+    variable, *momentum = handles
+    if not momentum:
+        tf.raw_ops.ResourceApplyGradientDescent(
+            var=variable, alpha=cast(learning_rate), delta=cast(gradient)
+        )
+        return
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=variable,
+        accum=momentum[0],
+        lr=cast(learning_rate),
+        grad=cast(gradient),
+        momentum=cast(optimizer.momentum),
+        use_nesterov=optimizer.nesterov,
+    )
+
+
+_KERNELS = {
+    keras.optimizers.Adam: _adam,
+    keras.optimizers.AdamW: _adam,
+    keras.optimizers.SGD: _sgd,
+}

@@ -6,7 +6,6 @@ does one thing and prints what that took, as JSON.
 
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import time
@@ -130,8 +129,11 @@ def _said(arguments):
 
 
 def _peak():
-    """Most bytes that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Most bytes that this process has held.
+
+    Without what `resource` counts, too: what its parent held when it was made.
+    """
+    return _status("VmHWM")
 
 
 def _taken(call):

@@ -1,10 +1,10 @@
 """How the programs train a model: one way for all of them."""
 
 import keras
+import tensorflow as tf
 
 from kd_keras import callbacks
 from kd_keras import together
-from kd_keras import updates
 from kd_keras.distiller import Distiller
 from kd_keras.training import curves
 
@@ -24,12 +24,14 @@ _GAINING = (
 )
 
 
-# Classes over which XLA sums more slowly than it saves elsewhere: a step of
-# 1,000 takes 0.88 of the time, one of 32,000 1.10.
+# Classes over which XLA sums more slowly than it saves elsewhere.
 _MANY_CLASSES = 10_000
+# Weights of a perceptron whose steps XLA makes no faster any more: what it
+# saves is the dispatching of operations.
+_MANY_WEIGHTS = 500_000
 # Steps after which XLA has given back what it takes to compile a small one: it
-# takes 1.2 seconds for 100-100 and saves 0.4 ms of a step of 1.6 ms.
-_MANY_STEPS = 5_000
+# takes 1.2 seconds for 100-100 and saves 0.16 ms of a step of 0.8 ms.
+_MANY_STEPS = 8_000
 
 
 def compiling_pays(model, strategy, num_steps):
@@ -41,17 +43,14 @@ def compiling_pays(model, strategy, num_steps):
         num_steps: Steps of the whole training.
 
     Returns:
-        Whether it is a multi-layer perceptron in float32, large or trained for
+        Whether it is a small multi-layer perceptron in float32, trained for
         long, of not too many classes, alone, on a machine without
         accelerators: for these Keras decides by itself.
     """
     return (
-        strategy.num_replicas_in_sync == 1
-        and updates.is_left_to_cpu()
-        and (
-            model.count_params() >= updates.MANY_WEIGHTS
-            or num_steps >= _MANY_STEPS
-        )
+        sharing_pays(model, strategy)
+        and _is_left_to_cpu()
+        and num_steps >= _MANY_STEPS
         and _is_perceptron(model)
         and model.output_shape[-1] < _MANY_CLASSES
         and all(layer.compute_dtype == "float32" for layer in model.layers)
@@ -63,7 +62,7 @@ def steps_per_execution(model, strategy):
 
     The start of a run costs as much as several steps of a small perceptron.
     For one of 100-100 and batches of 64, an epoch on stored targets takes 0.86
-    of the time with 100 steps instead of 20, and 0.79 compiled, too.
+    of the time with 100 steps instead of 20.
 
     Args:
         model: `keras.Model` to be trained.
@@ -75,6 +74,12 @@ def steps_per_execution(model, strategy):
     """
     is_short = _is_perceptron(model) and sharing_pays(model, strategy)
     return 100 if is_short else 20
+
+
+def _is_left_to_cpu():
+    """Whether there are only CPUs, for which Keras compiles nothing."""
+    devices = tf.config.list_physical_devices()
+    return all(device.device_type == "CPU" for device in devices)
 
 
 def _is_perceptron(model):
@@ -95,7 +100,7 @@ def sharing_pays(model, strategy):
     """
     return (
         strategy.num_replicas_in_sync == 1
-        and model.count_params() < updates.MANY_WEIGHTS
+        and model.count_params() < _MANY_WEIGHTS
     )
 
 
