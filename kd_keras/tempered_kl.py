@@ -2,8 +2,11 @@
 
 import tensorflow as tf
 
-# Up to this deviation 1 - tanh() keeps its digits.
+# Up to this deviation 1 / tanh() - 1 keeps its digits.
 _NEAR = 4.0
+# So little that it changes nothing but a 0, of which the inverse is taken
+# where teacher and student say the same.
+_TINY = 1e-20
 
 
 def divergence(teacher_logits, student_logits, sharpness):
@@ -16,13 +19,13 @@ def divergence(teacher_logits, student_logits, sharpness):
     0, and `e = exp(d) - 1`, the value is `log(1 + sum(p * e))` and the gradient
     `p * (e - sum(p * e)) / (1 + sum(p * e))`: that keeps its digits however
     small it becomes, and the value all but 1e-7 of the deviation. Half of `e`
-    is `u / (1 - u)` with `u = tanh(d / 2)`, which costs a third of TensorFlow's
-    `expm1`. Where a class is far more probable to the student than to the
-    teacher, `1 - u` has no digits left, and `q - p` has enough.
+    is `1 / (1 / u - 1)` with `u = tanh(d / 2)`, which costs a third of
+    TensorFlow's `expm1`. Where a class is far more probable to the student
+    than to the teacher, `1 / u - 1` has no digits left, and `q - p` has enough.
 
     The order of the operations is one in which TensorFlow, which fuses none,
-    computes most of them in place: there are never more than three arrays of
-    the size of the logits, of which one becomes the gradient.
+    computes all but the first of each in place: there are never more than two
+    arrays of the size of the logits, of which one becomes the gradient.
 
     Args:
         teacher_logits: Float tensor, shape `[rows, num_classes]`.
@@ -43,15 +46,16 @@ def divergence(teacher_logits, student_logits, sharpness):
 
     @tf.custom_gradient
     def of_student(student_logits):
-        half = student_logits - teacher_logits
-        centre = _sum(teacher_probs * half)
-        half -= centre
-        half *= sharpness / 2
+        centre = _sum((student_logits - teacher_logits) * teacher_probs)
+        # Once that array is gone; the other way round, or it would be kept.
+        with tf.control_dependencies([centre]):
+            half = teacher_logits - student_logits
+        half += centre + _TINY
+        half *= sharpness / -2
 
         # Both give the gradient as `(weighted - mean * p) * scale`.
         def near():
-            u = tf.tanh(half)
-            weighted = u / (1.0 - u) * teacher_probs
+            weighted = _weighted_excess(half, teacher_probs)
             mean = _sum(weighted)
             return (
                 tf.math.log1p(2.0 * mean[:, 0]),
@@ -81,6 +85,18 @@ def divergence(teacher_logits, student_logits, sharpness):
         return values, backward
 
     return of_student(student_logits)
+
+
+def _weighted_excess(half, probs):
+    """`probs * (exp(2 * half) - 1) / 2`, which in place takes three passes."""
+
+    @tf.custom_gradient
+    def of_half(half):
+        weighted = probs / (tf.math.reciprocal(tf.tanh(half)) - 1.0)
+        # Only for second derivatives; that of 1 / tanh has no digits.
+        return weighted, lambda upstream: upstream * (probs + 2.0 * weighted)
+
+    return of_half(half)
 
 
 def _sum(array):

@@ -64,6 +64,34 @@ class GradientTest(tf.test.TestCase, parameterized.TestCase):
                 difference = summed(v, z + step) - summed(v, z - step)
                 self.assertAllClose(gradient[i], difference / 2e-5, 1e-6, 1e-8)
 
+    @parameterized.parameters(1.0, 20.0)
+    def test_second_derivatives(self, temperature):
+        """Those of equation 2: `diag(q) - q q^T`, whatever the teacher says."""
+        other, z = _logits(5, 1.0, batch=1, dtype="float64")
+        loss = losses.SoftTargetKLDivergence(temperature)
+        # As near as it can be, shifted, and elsewhere; near and far.
+        for v in (z, z + 1.5, other, other + [[0, 0, 99, 0, 0]]):
+            student_logits = tf.constant(z)
+            with tf.GradientTape() as outer:
+                outer.watch(student_logits)
+                with tf.GradientTape() as tape:
+                    tape.watch(student_logits)
+                    value = loss(v, student_logits)
+                gradient = tape.gradient(value, student_logits)
+            found = outer.jacobian(gradient, student_logits)[0, :, 0]
+            q = reference.softmax(z, temperature)[0]
+            self.assertAllClose(found, np.diag(q) - np.outer(q, q), atol=2e-7)
+
+    def test_who_looks_for_infinities_finds_none(self):
+        """As `tf.debugging` can; inside, too, where both say the same."""
+        _, z = _logits(10, 3.0)
+        tf.debugging.enable_check_numerics()
+        try:
+            gradient = _gradient(losses.SoftTargetKLDivergence(4.0), z, z)
+        finally:
+            tf.debugging.disable_check_numerics()
+        self.assertAllClose(gradient, np.zeros_like(z), atol=1e-18)
+
     @parameterized.parameters(100.0, 1e4, 1e6)
     def test_keeps_its_digits_at_high_temperatures(self, temperature):
         """Where `q - p` in float32 has few or none left."""

@@ -89,7 +89,7 @@ WORKLOADS = {
         60,
         _convnets((24, 48), (64,)),
         _convnets((96, 192), (256,)),
-        num_instances=4,
+        num_instances=7,
     ),
     "1000_classes": Workload(
         "MLP of 2048-2048 to 1024-1024, 1,000 classes",
