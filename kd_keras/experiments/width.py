@@ -25,7 +25,7 @@ from kd_keras.experiments import width_students
 from kd_keras.experiments import width_training
 
 TITLE = "Soft against hard labels over the width of the student"
-NUM_SEEDS = 10
+NUM_SEEDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
