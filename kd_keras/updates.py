@@ -9,6 +9,10 @@ import tensorflow as tf
 from kd_keras import keras_hooks
 
 
+# In others 0.999 may be 1.
+_DTYPES = tf.float32, tf.float64
+
+
 def apply_gradients(optimizer, gradients, variables):
     """Updates variables as `optimizer.apply_gradients` does, at less cost.
 
@@ -18,8 +22,9 @@ def apply_gradients(optimizer, gradients, variables):
     place. Everything around the update stays Keras': clipping, weight decay,
     accumulation, averages, scaling of the loss, constraints.
 
-    Any other optimizer, `amsgrad`, sparse gradients and replicas of a strategy
-    are left to Keras, and so is a class that is derived from one of these.
+    Any other optimizer, `amsgrad`, sparse gradients, variables in half
+    precision and replicas of a strategy are left to Keras, and so is a class
+    that is derived from one of these.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
@@ -49,13 +54,14 @@ def _by_kernels(optimizer):
     by_keras = optimizer.update_step
 
     def update_step(gradient, variable, learning_rate):
-        if isinstance(gradient, tf.IndexedSlices):
+        is_sparse = isinstance(gradient, tf.IndexedSlices)
+        if is_sparse or variable.dtype not in _DTYPES:
             by_keras(gradient, variable, learning_rate)
             return
         slots = keras_hooks.slots_of(optimizer, variable)
         kernel(
             optimizer,
-            functools.partial(_in_dtype, variable.dtype),
+            variable.dtype,
             gradient,
             (variable.handle, *(slot.value.handle for slot in slots)),
             learning_rate,
@@ -76,12 +82,12 @@ def _in_dtype(dtype, number):
     return tf.cast(number, dtype)
 
 
-def _adam(optimizer, cast, gradient, handles, learning_rate):
+def _adam(optimizer, dtype, gradient, handles, learning_rate):
     variable, momentum, velocity = handles
+    cast = functools.partial(_in_dtype, dtype)
     step = cast(optimizer.iterations + 1)
-    dtype = tf.as_dtype(gradient.dtype).as_numpy_dtype
-    first = _rounding(optimizer.beta_1, dtype)
-    second = _rounding(optimizer.beta_2, dtype) ** 0.5
+    first = _rounding(optimizer.beta_1, dtype.as_numpy_dtype)
+    second = _rounding(optimizer.beta_2, dtype.as_numpy_dtype) ** 0.5
     tf.raw_ops.ResourceApplyAdam(
         var=variable,
         m=momentum,
@@ -106,8 +112,9 @@ def _rounding(beta, dtype):
     return (1.0 - float(dtype(beta))) / float(dtype(1.0 - beta))
 
 
-def _sgd(optimizer, cast, gradient, handles, learning_rate):
+def _sgd(optimizer, dtype, gradient, handles, learning_rate):
     variable, *momentum = handles
+    cast = functools.partial(_in_dtype, dtype)
     if not momentum:
         tf.raw_ops.ResourceApplyGradientDescent(
             var=variable, alpha=cast(learning_rate), delta=cast(gradient)

@@ -207,6 +207,10 @@ class UpdatesTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_who_has_a_kernel(self):
         weight = keras.Variable(np.zeros([6, 2], np.float32))
+        half = keras.Variable(np.zeros([6, 2]), dtype="bfloat16")
+        for optimizer in (keras.optimizers.SGD(), keras.optimizers.Adam()):
+            found = operations(optimizer, half)
+            self.assertFalse([n for n in found if n.startswith("ResourceAp")])
 
         def sparse():
             return tf.IndexedSlices(tf.ones([1, 2]), [3], [6, 2])
