@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from kd_keras import keras_hooks
 
-
 # In others 0.999 may be 1.
 _DTYPES = tf.float32, tf.float64
 
