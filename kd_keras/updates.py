@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 
 import keras
 import tensorflow as tf
@@ -21,9 +22,10 @@ def apply_gradients(optimizer, gradients, variables):
     place. Everything around the update stays Keras': clipping, weight decay,
     accumulation, averages, scaling of the loss, constraints.
 
-    Any other optimizer, `amsgrad`, sparse gradients, variables in half
-    precision and replicas of a strategy are left to Keras, and so is a class
-    that is derived from one of these.
+    Any other optimizer, `amsgrad`, decay rates of moments that are variables
+    or round to 1, sparse gradients, variables in half precision and replicas
+    of a strategy are left to Keras, and so is a class that is derived from
+    one of these.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
@@ -54,7 +56,11 @@ def _by_kernels(optimizer):
 
     def update_step(gradient, variable, learning_rate):
         is_sparse = isinstance(gradient, tf.IndexedSlices)
-        if is_sparse or variable.dtype not in _DTYPES:
+        if (
+            is_sparse
+            or variable.dtype not in _DTYPES
+            or not _rates_are_plain(optimizer, variable.dtype)
+        ):
             by_keras(gradient, variable, learning_rate)
             return
         slots = keras_hooks.slots_of(optimizer, variable)
@@ -81,18 +87,28 @@ def _in_dtype(dtype, number):
     return tf.cast(number, dtype)
 
 
+def _rates_are_plain(optimizer, dtype):
+    """Whether rates of moments are numbers that the kernel can take."""
+    if isinstance(optimizer, keras.optimizers.SGD):
+        return True
+    return all(
+        isinstance(beta, (int, float)) and _weight_in_kernel(beta, dtype) > 0
+        for beta in (optimizer.beta_1, optimizer.beta_2)
+    )
+
+
 def _adam(optimizer, dtype, gradient, handles, learning_rate):
     variable, momentum, velocity = handles
     cast = functools.partial(_in_dtype, dtype)
-    step = cast(optimizer.iterations + 1)
-    first = _rounding(optimizer.beta_1, dtype.as_numpy_dtype)
-    second = _rounding(optimizer.beta_2, dtype.as_numpy_dtype) ** 0.5
+    step = optimizer.iterations + 1
+    first = _rounding(optimizer.beta_1, dtype, step)
+    second = _rounding(optimizer.beta_2, dtype, step) ** 0.5
     tf.raw_ops.ResourceApplyAdam(
         var=variable,
         m=momentum,
         v=velocity,
-        beta1_power=tf.pow(cast(optimizer.beta_1), step),
-        beta2_power=tf.pow(cast(optimizer.beta_2), step),
+        beta1_power=tf.pow(cast(optimizer.beta_1), cast(step)),
+        beta2_power=tf.pow(cast(optimizer.beta_2), cast(step)),
         lr=cast(learning_rate) * cast(second / first),
         beta1=cast(optimizer.beta_1),
         beta2=cast(optimizer.beta_2),
@@ -101,14 +117,37 @@ def _adam(optimizer, dtype, gradient, handles, learning_rate):
     )
 
 
-def _rounding(beta, dtype):
-    """What `1 - beta` is to the kernel, as a multiple of what it is to Keras.
+def _weight_in_kernel(beta, dtype):
+    """The weight of a new gradient in a moment, as the kernel takes it."""
+    return 1.0 - float(dtype.as_numpy_dtype(beta))
 
-    The kernel takes it from a `beta` that is rounded already, Keras rounds the
-    result: of 0.999 in float32 they differ by 1.3e-5. Moments are larger by
-    that, which rate and epsilon take out again.
+
+def _rounding(beta, dtype, step):
+    """By how much a moment is larger in the kernel than it is in Keras.
+
+    The weight `1 - beta` of a new gradient the kernel takes from a `beta` that
+    is rounded already, Keras rounds the result: of 0.999 in float32 they
+    differ by 1.3e-5. A moment of gradients that are all the same differs by
+    as much in the first steps, and not at all after many.
+
+    Args:
+        beta: Rate of decay of the moment, a float.
+        dtype: `tf.DType` of the variable.
+        step: Number of the step, the first being 1; a scalar.
+
+    Returns:
+        Scalar float64 tensor, or 1.
     """
-    return (1.0 - float(dtype(beta))) / float(dtype(1.0 - beta))
+    kernel = _weight_in_kernel(beta, dtype)
+    of_keras = float(dtype.as_numpy_dtype(1.0 - beta))
+    if kernel == of_keras:
+        return 1.0
+    # The sum of all weights so far: 1 - (1 - weight) ** step.
+    kernel_sum, keras_sum = (
+        -tf.math.expm1(tf.cast(step, tf.float64) * math.log1p(-weight))
+        for weight in (kernel, of_keras)
+    )
+    return kernel_sum / keras_sum
 
 
 def _sgd(optimizer, dtype, gradient, handles, learning_rate):

@@ -205,6 +205,36 @@ class UpdatesTest(tf.test.TestCase, parameterized.TestCase):
             atol=0,
         )
 
+    @parameterized.parameters(1, 10, 300, 3_000, 100_000)
+    def test_adam_of_a_constant_gradient_after_many_steps(self, step):
+        # Moments as they are before the step, in each one's own rounding; all
+        # of it ends in a step of exactly the rate: m = v = 1, bias corrected.
+        def moments(weights):
+            return [-np.expm1((step - 1) * np.log1p(-w)) for w in weights]
+
+        of_keras = [float(np.float32(1 - beta)) for beta in (0.9, 0.999)]
+        of_kernel = [1 - float(np.float32(beta)) for beta in (0.9, 0.999)]
+        sizes = []
+        for kind, weights in zip(ADAM, (of_kernel, of_keras), strict=True):
+            weight = keras.Variable([0.0])
+            optimizer = kind(1.0)
+            optimizer.build([weight])
+            optimizer.iterations.assign(step - 1)
+            slots = optimizer._momentums[0], optimizer._velocities[0]
+            for slot, value in zip(slots, moments(weights), strict=True):
+                slot.assign([value])
+            updates.apply_gradients(optimizer, [tf.ones([1])], [weight])
+            sizes.append(-weight.numpy()[0])
+        self.assertAllClose(*sizes, rtol=5e-7, atol=0)
+
+    def test_rates_that_are_no_plain_numbers_are_left_to_keras(self):
+        for beta in (keras.Variable(0.999), 1 - 1e-9):
+            weight = keras.Variable(np.zeros([6, 2], np.float32))
+            optimizer = keras.optimizers.Adam()
+            optimizer.beta_2 = beta
+            found = operations(optimizer, weight)
+            self.assertNotIn("ResourceApplyAdam", found)
+
     def test_who_has_a_kernel(self):
         weight = keras.Variable(np.zeros([6, 2], np.float32))
         half = keras.Variable(np.zeros([6, 2]), dtype="bfloat16")
