@@ -163,6 +163,28 @@ def interval(values, digits=1):
     )
 
 
+def fewer_text(fewer, digits=1):
+    """How many fewer, or more, there are, with the interval, as text.
+
+    Args:
+        fewer: What `paired_difference` gave of numbers without something and
+            with it.
+        digits: Digits behind the point. Defaults to 1.
+
+    Returns:
+        A string.
+
+    Example:
+
+    >>> fewer_text((2.0, -0.4841, 4.4841)), fewer_text((-2.0, -4.0, 0.0))
+    ('fewer by 2.0 (-0.5 to 4.5)', 'more by 2.0 (-0.0 to 4.0)')
+    """
+    mean, low, high = fewer
+    if mean >= 0:
+        return f"fewer by {difference_text(fewer, digits)}"
+    return f"more by {difference_text((-mean, -high, -low), digits)}"
+
+
 def difference_text(difference, digits=1):
     """A mean difference with its interval, as text.
 

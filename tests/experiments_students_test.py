@@ -211,7 +211,7 @@ class FindingsTest(tf.test.TestCase):
             [c.holds for c in found.checks], [True, True, False, True]
         )
         self.assertIn("labels alone", found.checks[2].claim)
-        self.assertIn("fewer by -7.0", found.checks[2].measured)
+        self.assertIn("more by 7.0", found.checks[2].measured)
         self.assertIn("fewer by 14.0", found.checks[3].measured)
         self.assertEqual(
             [row[0] for row in found.tables[0].rows][:2],

@@ -282,7 +282,8 @@ class MnistTableTest(digits_runs.DigitsTestCase):
                 "labels and soft targets, T = 20, pixels masked: at most 74 "
                 "errors",
                 "labels and soft targets, T = 20, jittered: at most 67 errors",
-                "300 units: T = 8, 20 and 100 within 15 errors of each other",
+                "300 units: means of T = 8, 20 and 100 within 15 errors of "
+                "each other",
             ],
         )
         self.assertLen(holds, 18)
@@ -290,9 +291,9 @@ class MnistTableTest(digits_runs.DigitsTestCase):
             found.summary,
             "The teacher makes 72.0 errors, the student 145.0 with labels "
             "alone and 82.3 with soft targets at T = 20 (paper: 67, 146 and "
-            "74). With more that the teacher tells: 74.0 with the teacher's "
-            "mean over shifted views, 77.0 with masked pixels, 71.0 with "
-            "jittered images.",
+            "74). With more besides: 74.0 with the teacher's mean over "
+            "shifted views, 77.0 with masked pixels (labels alone on the "
+            "same: 121.0), 71.0 with jittered images.",
         )
         # 72 of 75 and all of the interval up to 77: in the mean.
         self.assertEqual(

@@ -237,11 +237,13 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual([c.holds for c in found.checks], [True] * 3)
         practical, theorem, asked = found.tables
         self.assertIn("+0.10 (-0.15 to +0.35)", practical.rows[0])
-        self.assertEqual(
-            practical.rows[0][1:4:2], ["98.30 (98.05 to 98.55)", "+6.78"]
-        )
-        self.assertEqual(theorem.rows[0][2][:5], "+5.10")
-        self.assertEqual(theorem.rows[0][4][:5], "+0.00")
+        self.assertEqual(practical.rows[0][1], "98.30 (98.05 to 98.55)")
+        # The paper's gap is of projected descent.
+        papers = [row[2] for row in theorem.rows]
+        self.assertIn("+6.78", papers)
+        self.assertNotIn("+6.78", practical.rows[0])
+        self.assertEqual(theorem.rows[0][3][:5], "+5.10")
+        self.assertEqual(theorem.rows[0][5][:5], "+0.00")
         self.assertEqual(
             asked.rows[0][2], f"{bounds.soft_width(0.01, 60000, 0.2):.1e}"
         )
@@ -257,7 +259,8 @@ class FindingsTest(tf.test.TestCase):
         self.assertIn("and +1.10 at T = 4.", found.summary)
         self.assertIn("they bring +5.10 (paper, by projected", found.summary)
         self.assertIn("too: +6.78), and labels", found.summary)
-        self.assertTrue(found.summary.endswith("without a teacher +2.00."))
+        self.assertIn("without a teacher +2.00. But labels", found.summary)
+        self.assertTrue(found.summary.endswith("(paper 88.84)."))
         # Two points are too few.
         found = width.find(self.results(20), settings)
         self.assertEqual([c.holds for c in found.checks], [True, False, False])
@@ -282,9 +285,14 @@ class FindingsTest(tf.test.TestCase):
         ]
         self.assertEqual(at_88.measured[:5], "+2.00")
         self.assertTrue(at_88.holds)
+        self.assertIn("at a radius of 88, which they ask for", found.summary)
         ours = {line.what.partition(": ")[2]: line for line in found.headlines}
-        near = ours["projected, B = 10, as near to 1/2 without a teacher"]
+        near = ours[
+            "projected, B = 10, labels moved as near to 1/2, no teacher"
+        ]
         self.assertEqual(near.ours[:5], "+2.00")
+        self.assertEqual(near.paper, "-")
+        self.assertEqual(ours["projected, B = 10"].paper, "+6.78")
         self.assertEqual(ours["not projected"].ours[:5], "-3.00")
         self.assertIn(
             "without that limit soft labels bring -3.00.", found.summary
@@ -329,7 +337,7 @@ class FindingsTest(tf.test.TestCase):
             if key[1] == 0
         }
         found = width.find(one, experiments.Settings())
-        self.assertEqual([c.holds for c in found.checks], [True, None, None])
+        self.assertEqual([c.holds for c in found.checks], [None] * 3)
         quick = {key: result for key, result in one.items() if "-all" in key[0]}
         found = width.find(quick, experiments.Settings(quick=True))
         self.assertEqual(found.summary, "")

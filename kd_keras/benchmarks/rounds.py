@@ -222,6 +222,12 @@ def amount(value, unit):
     return f"{value:,.{digits}f} {unit}"
 
 
+def _interval_text(ratio):
+    """The interval; "-" of one round, or where all rounds are the same."""
+    low, high = ratio.interval
+    return "-" if low == high else f"{low:.3f} to {high:.3f}"
+
+
 def table(ratios):
     """Formats ratios with the intervals of their medians.
 
@@ -238,7 +244,7 @@ def table(ratios):
                 ratio.name,
                 " / ".join(amount(one, ratio.unit) for one in ratio.medians),
                 f"{ratio.median:.3f}",
-                "{:.3f} to {:.3f}".format(*ratio.interval),
+                _interval_text(ratio),
                 ratio.limit,
                 ratio.verdict,
             ]

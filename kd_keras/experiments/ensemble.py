@@ -278,6 +278,6 @@ def _fewer(errors, distilled, than):
     gained = comparison.paired_difference(errors, _errors(distilled))
     return findings.Check(
         f"{_SAYS['distilled']}: fewer errors than {than}",
-        f"fewer by {comparison.difference_text(gained)}",
+        comparison.fewer_text(gained),
         findings.is_above(gained),
     )

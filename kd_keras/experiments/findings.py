@@ -234,7 +234,7 @@ def check_mean(
     (True, False)
     """
     bounds = comparison.paired_difference(values, [0.0] * len(values))
-    holds, is_sure = _lies(bounds, least, most)
+    holds, is_sure = _lies(bounds, len(values), least, most)
     return Check(
         claim,
         comparison.difference_text(bounds, digits) + unit,
@@ -255,12 +255,16 @@ def check_share(claim, share, at_least, more=""):
     Returns:
         A `Check`.
     """
-    holds, is_sure = _lies((share.value, share.low, share.high), at_least)
+    holds, is_sure = _lies(
+        (share.value, share.low, share.high), share.seeds, at_least
+    )
     return Check(claim, share.text + more, holds, is_sure=is_sure)
 
 
-def _lies(bounds, least=-math.inf, most=math.inf):
+def _lies(bounds, seeds, least=-math.inf, most=math.inf):
     """Whether a value lies in a range, and whether its interval says so."""
+    if seeds == 1:
+        return None, True
     value, low, high = bounds
     holds = least <= value <= most
     if holds:

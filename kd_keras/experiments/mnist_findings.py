@@ -25,9 +25,9 @@ _RECOVER = {
     ("hard", "masked-20"): "between labels and teacher that T = 20 with masked "
     "pixels, longer training closes",
     ("hard-masked", "masked-20"): "between labels with masked pixels and "
-    "teacher that T = 20 with the same closes",
+    "teacher that soft targets at T = 20 with masked pixels close",
     ("hard-jittered", "jittered-20"): "between labels of jittered images and "
-    "teacher that T = 20 on the same closes",
+    "teacher that soft targets at T = 20 on jittered images close",
 }
 _PAPER_SHARE = (146 - 74) / (146 - 67)
 SAYS = {
@@ -107,17 +107,19 @@ def _summary(errors):
         f"{means['soft-hard-20']:.1f} with soft targets at T = 20 (paper: 67, "
         "146 and 74)."
     )
-    closer = [
-        f"{means[arm]:.1f} {says}"
-        for arm, says in (
-            ("views-20", "with the teacher's mean over shifted views"),
-            ("masked-20", "with masked pixels"),
-            ("jittered-20", "with jittered images"),
-        )
-        if arm in means
-    ]
-    if closer:
-        said += f" With more that the teacher tells: {', '.join(closer)}."
+    more = []
+    for arm, labels, says in (
+        ("views-20", None, "the teacher's mean over shifted views"),
+        ("masked-20", "hard-masked", "masked pixels"),
+        ("jittered-20", "hard-jittered", "jittered images"),
+    ):
+        if arm in means:
+            text = f"{means[arm]:.1f} with {says}"
+            if labels in means:
+                text += f" (labels alone on the same: {means[labels]:.1f})"
+            more.append(text)
+    if more:
+        said += f" With more besides: {', '.join(more)}."
     return said
 
 
@@ -236,6 +238,8 @@ def _temperature_lines(errors, widths):
             for units in widths
         },
         log_x=True,
+        note="Mean with the standard deviation over the seeds; dashed, labels "
+        "alone.",
     )
 
 
@@ -250,8 +254,8 @@ def _helps(results):
         better = sum(h > s for h, s in zip(labels, targets, strict=True))
         yield findings.Check(
             f"{says} take errors away from labels alone",
-            f"fewer by {comparison.difference_text(fewer)}, in {better} of "
-            f"{len(labels)} seeds{per_example.mcnemar_text(*pair)}",
+            f"{comparison.fewer_text(fewer)}, in {better} of {len(labels)} "
+            f"seeds{per_example.mcnemar_text(*pair)}",
             findings.is_above(fewer),
         )
 
@@ -291,7 +295,8 @@ def _of_temperatures(results):
             *(of_30[TEMPERATURES.index(t)] for t in (20, best))
         )
         yield findings.Check(
-            "30 units: the best temperature lies in 1.5 to 6, and beats 20",
+            "30 units: the temperature with the fewest test errors lies in "
+            "1.5 to 6, and beats 20",
             f"T = {best}; at T = 20 more errors by "
             f"{comparison.difference_text(difference)}",
             findings.is_above(difference) if 1.5 <= best <= 6 else False,
@@ -300,15 +305,16 @@ def _of_temperatures(results):
         if for_labels[0]:
             fewer = comparison.paired_difference(*for_labels)
             yield findings.Check(
-                "30 units: the best temperature beats labels alone",
-                f"fewer errors by {comparison.difference_text(fewer)}",
+                "30 units: that temperature beats labels alone",
+                f"errors {comparison.fewer_text(fewer)}",
                 findings.is_above(fewer),
             )
     of_300 = _paired(results, *(f"300-{t}" for t in (8, 20, 100)))
     if of_300[0]:
         means = [statistics.fmean(values) for values in of_300]
         yield findings.Check(
-            "300 units: T = 8, 20 and 100 within 15 errors of each other",
+            "300 units: means of T = 8, 20 and 100 within 15 errors of each "
+            "other",
             ", ".join(f"{value:.1f}" for value in means),
             max(means) - min(means) <= 15,
         )

@@ -196,7 +196,7 @@ def _checks(found):
         fewer = comparison.paired_difference(*zip(*steps, strict=True))
         yield findings.Check(
             "each at its best rate, T = 20 needs fewer steps than labels",
-            "{:.0f} fewer ({:.0f} to {:.0f})".format(*fewer),
+            comparison.fewer_text(fewer, 0),
             findings.is_above(fewer),
         )
 

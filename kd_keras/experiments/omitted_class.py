@@ -182,7 +182,7 @@ def _checks(results, by_arm):
     )
     shifts = [result["best"]["shift"] for result in by_arm["soft-20"]]
     yield findings.Check(
-        "the best shift is above 0 and at most 6",
+        "the best shift is above 0 and at most 6, in each seed",
         comparison.interval(shifts, 2),
         0 < min(shifts) and max(shifts) <= 6,
     )

@@ -80,8 +80,18 @@ def mcnemar(one, other):
 
 
 def mcnemar_text(one, other):
-    """These p-values as the end of a sentence; nothing if there are none."""
+    """These p-values as the end of a sentence; nothing if there are none.
+
+    Example:
+
+    >>> kept = {"right": "c0", "test_examples": 3}
+    >>> mcnemar_text([{}, kept], [{}, kept])
+    "; McNemar's p = 1 (of 1 of the seeds)"
+    """
     values = mcnemar(one, other)
     if not values:
         return ""
-    return f"; McNemar's p = {', '.join(f'{p:.2g}' for p in values)}"
+    text = f"; McNemar's p = {', '.join(f'{p:.2g}' for p in values)}"
+    if len(values) < len(one):
+        text += f" (of {len(values)} of the seeds)"
+    return text

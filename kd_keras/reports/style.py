@@ -10,6 +10,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 _ARMS = ("teacher", "hard labels", "label smoothing", "distilled")
 _PIXELS_PER_INCH = 100
 WIDTH = 8.0
+# Characters of a legend in one line of that width, and what a mark takes.
+_LINE, _OF_MARK = 110, 8
 
 
 def new_figure(height=4.5):
@@ -49,12 +51,13 @@ def plain(axes):
 
 
 def legend(axes):
-    """A legend above axes, where it hides nothing."""
-    axes.legend(
+    """A legend above axes, where it hides nothing, in lines that fit."""
+    _, labels = axes.get_legend_handles_labels()
+    longest = max(map(len, labels), default=0)
+    axes.figure.legend(
         frameon=False,
-        ncols=6,
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1),
+        ncols=max(1, _LINE // (longest + _OF_MARK)),
+        loc="outside upper left",
         columnspacing=1.2,
     )
 
