@@ -21,7 +21,9 @@ def divergence(teacher_logits, student_logits, sharpness):
     small it becomes, and the value all but 1e-7 of the deviation. Half of `e`
     is `1 / (1 / u - 1)` with `u = tanh(d / 2)`, which costs a third of
     TensorFlow's `expm1`. Where a class is far more probable to the student
-    than to the teacher, `1 / u - 1` has no digits left, and `q - p` has enough.
+    than to the teacher, `1 / u - 1` has no digits left, and `q - p` has enough;
+    one such class, more than exp(4) times as probable, decides that for all
+    rows, so that last digits of a row may depend on the others.
 
     The order of the operations is one in which TensorFlow, which fuses none,
     computes all but the first of each in place: there are never more than two

@@ -301,6 +301,15 @@ def _of_temperatures(results):
             f"{comparison.difference_text(difference)}",
             findings.is_above(difference) if 1.5 <= best <= 6 else False,
         )
+        inside = max(means[3], means[4])
+        outside = min(means[t] for t in TEMPERATURES if t not in (3, 4))
+        yield findings.Check(
+            "30 units, as the paper has it: T = 3 and 4 make fewer errors than "
+            "lower and higher temperatures",
+            f"at most {inside:.1f}; the others at least {outside:.1f}",
+            inside < outside,
+            is_sure=False,
+        )
         for_labels = _paired(results, "30-hard", f"30-{best}")
         if for_labels[0]:
             fewer = comparison.paired_difference(*for_labels)
