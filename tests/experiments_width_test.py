@@ -294,6 +294,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual(near.paper, "-")
         self.assertEqual(ours["projected, B = 10"].paper, "+6.78")
         self.assertEqual(ours["not projected"].ours[:5], "-3.00")
+        self.assertEqual(ours["not projected"].paper, "-")
         self.assertIn(
             "without that limit soft labels bring -3.00.", found.summary
         )

@@ -178,7 +178,7 @@ def _headlines(percent):
         ("soft-20", "matched", "after the shift that matches the prior"),
         ("soft-20", "best", "after the shift that is best on the test split"),
         (_MASKED, "plain", "with masked pixels, as it is"),
-        (_MASKED, "matched", "with masked pixels, after that without labels"),
+        (_MASKED, "matched", "masked pixels, after the shift that matches"),
     ):
         values = percent.get((arm, name))
         if values:

@@ -199,7 +199,7 @@ def headlines(practical, theorem, deep):
                 yield findings.Headline(
                     "points that soft labels add to labels, 4 units, "
                     f"{name_of(task)}: {says}",
-                    _paper_gap(task, target),
+                    _paper_gap(task, target, *place[1:]),
                     signed(gap_of(found[task], target, *place)),
                     len(found[task]),
                 )
@@ -214,6 +214,7 @@ def headlines(practical, theorem, deep):
         )
 
 
-def _paper_gap(task, target):
+def _paper_gap(task, target, radius=None):
     """The paper has one gap of a task, of projected descent."""
-    return f"{PAPER_GAPS[task]['4']:+.2f}" if target == "soft" else "-"
+    is_of_paper = (target, radius) == ("soft", RADIUS)
+    return f"{PAPER_GAPS[task]['4']:+.2f}" if is_of_paper else "-"
