@@ -41,7 +41,7 @@ def _by_kernels(optimizer):
     """Lets kernels update single variables for as long as it lasts."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    kernel = _KERNELS.get(type(optimizer))
+    prepare, kernel = _KERNELS.get(type(optimizer), (None, None))
     is_left_to_keras = (
         kernel is None
         or getattr(optimizer, "amsgrad", False)
@@ -53,6 +53,8 @@ def _by_kernels(optimizer):
         yield
         return
     by_keras = optimizer.update_step
+    # The same for all variables of a dtype; a branch has a graph of its own.
+    prepared = {}
 
     def update_step(gradient, variable, learning_rate):
         is_sparse = isinstance(gradient, tf.IndexedSlices)
@@ -63,13 +65,15 @@ def _by_kernels(optimizer):
         ):
             by_keras(gradient, variable, learning_rate)
             return
+        place = variable.dtype, tf.compat.v1.get_default_graph()
+        if place not in prepared:
+            prepared[place] = prepare(optimizer, variable.dtype)
         slots = keras_hooks.slots_of(optimizer, variable)
         kernel(
-            optimizer,
-            variable.dtype,
-            gradient,
+            tf.cast(gradient, variable.dtype),
             (variable.handle, *(slot.value.handle for slot in slots)),
-            learning_rate,
+            tf.cast(learning_rate, variable.dtype),
+            **prepared[place],
         )
 
     optimizer.update_step = update_step
@@ -97,23 +101,31 @@ def _rates_are_plain(optimizer, dtype):
     )
 
 
-def _adam(optimizer, dtype, gradient, handles, learning_rate):
-    variable, momentum, velocity = handles
+def _adam_numbers(optimizer, dtype):
+    """What the kernel of Adam takes besides arrays and the rate."""
     cast = functools.partial(_in_dtype, dtype)
     step = optimizer.iterations + 1
     first = _rounding(optimizer.beta_1, dtype, step)
     second = _rounding(optimizer.beta_2, dtype, step) ** 0.5
+    return {
+        "factor": cast(second / first),
+        "beta1_power": tf.pow(cast(optimizer.beta_1), cast(step)),
+        "beta2_power": tf.pow(cast(optimizer.beta_2), cast(step)),
+        "beta1": cast(optimizer.beta_1),
+        "beta2": cast(optimizer.beta_2),
+        "epsilon": cast(optimizer.epsilon * second),
+    }
+
+
+def _adam(gradient, handles, learning_rate, factor, **numbers):
+    variable, momentum, velocity = handles
     tf.raw_ops.ResourceApplyAdam(
         var=variable,
         m=momentum,
         v=velocity,
-        beta1_power=tf.pow(cast(optimizer.beta_1), cast(step)),
-        beta2_power=tf.pow(cast(optimizer.beta_2), cast(step)),
-        lr=cast(learning_rate) * cast(second / first),
-        beta1=cast(optimizer.beta_1),
-        beta2=cast(optimizer.beta_2),
-        epsilon=cast(optimizer.epsilon * second),
-        grad=cast(gradient),
+        lr=learning_rate * factor,
+        grad=gradient,
+        **numbers,
     )
 
 
@@ -150,26 +162,32 @@ def _rounding(beta, dtype, step):
     return kernel_sum / keras_sum
 
 
-def _sgd(optimizer, dtype, gradient, handles, learning_rate):
-    variable, *momentum = handles
-    cast = functools.partial(_in_dtype, dtype)
-    if not momentum:
+def _sgd_numbers(optimizer, dtype):
+    """What the kernel of SGD takes if it has a momentum."""
+    return {
+        "momentum": _in_dtype(dtype, optimizer.momentum),
+        "use_nesterov": optimizer.nesterov,
+    }
+
+
+def _sgd(gradient, handles, learning_rate, **numbers):
+    variable, *accumulated = handles
+    if not accumulated:
         tf.raw_ops.ResourceApplyGradientDescent(
-            var=variable, alpha=cast(learning_rate), delta=cast(gradient)
+            var=variable, alpha=learning_rate, delta=gradient
         )
         return
     tf.raw_ops.ResourceApplyKerasMomentum(
         var=variable,
-        accum=momentum[0],
-        lr=cast(learning_rate),
-        grad=cast(gradient),
-        momentum=cast(optimizer.momentum),
-        use_nesterov=optimizer.nesterov,
+        accum=accumulated[0],
+        lr=learning_rate,
+        grad=gradient,
+        **numbers,
     )
 
 
 _KERNELS = {
-    keras.optimizers.Adam: _adam,
-    keras.optimizers.AdamW: _adam,
-    keras.optimizers.SGD: _sgd,
+    keras.optimizers.Adam: (_adam_numbers, _adam),
+    keras.optimizers.AdamW: (_adam_numbers, _adam),
+    keras.optimizers.SGD: (_sgd_numbers, _sgd),
 }

@@ -235,6 +235,21 @@ class UpdatesTest(tf.test.TestCase, parameterized.TestCase):
             found = operations(optimizer, weight)
             self.assertNotIn("ResourceApplyAdam", found)
 
+    def test_numbers_are_computed_once_for_all_variables(self):
+        weights = [keras.Variable(np.zeros(3, np.float32)) for _ in range(5)]
+        optimizer = keras.optimizers.Adam()
+
+        @tf.function
+        def update():
+            ones = [tf.ones(3)] * len(weights)
+            updates.apply_gradients(optimizer, ones, weights)
+
+        graph = update.get_concrete_function().graph
+        kinds = [operation.type for operation in graph.get_operations()]
+        self.assertEqual(kinds.count("ResourceApplyAdam"), 5)
+        self.assertEqual(kinds.count("Pow"), 3)  # One is a square root.
+        self.assertEqual(kinds.count("Expm1"), 4)
+
     def test_who_has_a_kernel(self):
         weight = keras.Variable(np.zeros([6, 2], np.float32))
         half = keras.Variable(np.zeros([6, 2]), dtype="bfloat16")

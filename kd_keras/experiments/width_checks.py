@@ -13,6 +13,7 @@ from kd_keras.experiments.width_measures import accuracies
 from kd_keras.experiments.width_measures import gap_of
 from kd_keras.experiments.width_measures import has
 from kd_keras.experiments.width_measures import name_of
+from kd_keras.experiments.width_measures import paper_gap
 from kd_keras.experiments.width_measures import signed
 from kd_keras.experiments.width_measures import teachers
 
@@ -185,6 +186,7 @@ def headlines(practical, theorem, deep):
         `findings.Headline`.
     """
     for task in TASKS:
+        paper = paper_gap(task, "4", RADIUS)
         for says, found, target, *place in (
             ("all weights by Adam, T = 1", practical, "soft-1", "4"),
             ("projected, B = 10", theorem, "soft", "4", RADIUS),
@@ -199,7 +201,7 @@ def headlines(practical, theorem, deep):
                 yield findings.Headline(
                     "points that soft labels add to labels, 4 units, "
                     f"{name_of(task)}: {says}",
-                    _paper_gap(task, target, *place[1:]),
+                    paper if target == "soft" and RADIUS in place else "-",
                     signed(gap_of(found[task], target, *place)),
                     len(found[task]),
                 )
@@ -212,9 +214,3 @@ def headlines(practical, theorem, deep):
             signed(gap_of(found, "soft-4", width)),
             len(found),
         )
-
-
-def _paper_gap(task, target, radius=None):
-    """The paper has one gap of a task, of projected descent."""
-    is_of_paper = (target, radius) == ("soft", RADIUS)
-    return f"{PAPER_GAPS[task]['4']:+.2f}" if is_of_paper else "-"

@@ -5,11 +5,11 @@ from kd_keras.experiments import bounds
 from kd_keras.experiments import findings
 from kd_keras.experiments import width_checks
 from kd_keras.experiments.width_measures import HARD_RADIUS
-from kd_keras.experiments.width_measures import PAPER_GAPS
 from kd_keras.experiments.width_measures import RADIUS
 from kd_keras.experiments.width_measures import accuracies
 from kd_keras.experiments.width_measures import gap_of
 from kd_keras.experiments.width_measures import name_of
+from kd_keras.experiments.width_measures import paper_gap
 from kd_keras.experiments.width_measures import signed
 from kd_keras.experiments.width_measures import teachers
 
@@ -91,7 +91,7 @@ def _theorem_table(tasks):
         [
             f"{name_of(task)}, B = {radius}, {width}",
             comparison.interval(accuracies(found, "hard", width, radius), 2),
-            _paper(task, radius, width),
+            paper_gap(task, width, radius),
             *(
                 signed(gap_of(found, target, width, radius))
                 for target in ("soft", "smooth", "raw")
@@ -122,12 +122,6 @@ def _theorem_table(tasks):
         "teacher's logit itself. What is said here holds for these radii and "
         "these labels.",
     )
-
-
-def _paper(task, radius, width):
-    """What the paper has of soft labels; it is set beside one radius."""
-    gap = PAPER_GAPS.get(task, {}).get(width)
-    return f"{gap:+.2f}" if gap and radius == RADIUS else "-"
 
 
 def _bounds_table(found):

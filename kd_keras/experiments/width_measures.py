@@ -19,6 +19,12 @@ AT_LEAST = 3.0
 HARD_RADIUS = "88"
 
 
+def paper_gap(task, width, radius):
+    """The paper's gap, as text; it gives no radius, and has `RADIUS` here."""
+    gap = PAPER_GAPS.get(task, {}).get(width)
+    return f"{gap:+.2f}" if gap and radius == RADIUS else "-"
+
+
 def accuracy(result, errors):
     """In %, of a number of errors."""
     return 100 * (1 - errors / result["test_examples"])
