@@ -298,6 +298,16 @@ class MnistTableTest(digits_runs.DigitsTestCase):
             "shifted views, 77.0 with masked pixels (labels alone on the "
             "same: 121.0), 71.0 with jittered images.",
         )
+        for seed in (0, 1):
+            results["30-2", seed]["test_errors"] = 290
+        found = mnist_table.find(results, experiments.Settings())
+        by_claim = {check.claim: check.holds for check in found.checks}
+        self.assertTrue(
+            by_claim[
+                "30 units, as the paper has it: T = 3 and 4 make fewer errors "
+                "than lower and higher temperatures"
+            ]
+        )
         # 72 of 75 and all of the interval up to 77: in the mean.
         self.assertEqual(
             [c.is_sure for c in found.checks if "at most 75" in c.claim],

@@ -240,7 +240,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertEqual(practical.rows[0][1], "98.30 (98.05 to 98.55)")
         # The paper's gap is of projected descent.
         papers = [row[2] for row in theorem.rows]
-        self.assertIn("+6.78", papers)
+        self.assertEqual(papers, ["-", "-", "+6.78", "+0.81"])
         self.assertNotIn("+6.78", practical.rows[0])
         self.assertEqual(theorem.rows[0][3][:5], "+5.10")
         self.assertEqual(theorem.rows[0][5][:5], "+0.00")
@@ -261,6 +261,10 @@ class FindingsTest(tf.test.TestCase):
         self.assertIn("too: +6.78), and labels", found.summary)
         self.assertIn("without a teacher +2.00. But labels", found.summary)
         self.assertTrue(found.summary.endswith("(paper 88.84)."))
+        # At least three in the mean, and fewer within the interval.
+        found = width.find(self.results(31), settings)
+        self.assertEqual([c.is_sure for c in found.checks[1:]], [False] * 2)
+        self.assertEqual([c.holds for c in found.checks], [True] * 3)
         # Two points are too few.
         found = width.find(self.results(20), settings)
         self.assertEqual([c.holds for c in found.checks], [True, False, False])

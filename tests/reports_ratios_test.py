@@ -3,9 +3,11 @@
 import pathlib
 
 import tensorflow as tf
+from matplotlib.backends import backend_agg
 
 from kd_keras import reports
 from kd_keras.benchmarks import rounds
+from kd_keras.reports import style
 
 
 def ratio(name, values, limit):
@@ -60,6 +62,24 @@ class RatiosPlotTest(tf.test.TestCase):
         found = reports.write_ratios_plot(self.path, [ratio("x", [1.0], "")])
         self.assertIsNone(found)
         self.assertFalse(self.path.exists())
+
+
+class LegendTest(tf.test.TestCase):
+    def test_many_long_names_stay_on_the_page(self):
+        plot = style.new_figure()
+        axes = plot.subplots()
+        for number in range(6):
+            axes.plot([0, 1], label=f"what the arm of number {number} says")
+        style.legend(axes)
+        canvas = backend_agg.FigureCanvasAgg(plot)
+        canvas.draw()
+        (legend,) = plot.legends
+        box = legend.get_window_extent()
+        self.assertGreaterEqual(box.x0, 0)
+        self.assertLessEqual(box.x1, plot.bbox.width)
+        self.assertLess(
+            axes.get_window_extent().y1, box.y0 + 1, "It hides the axes."
+        )
 
 
 if __name__ == "__main__":
