@@ -33,8 +33,9 @@ def soft_target_kl_divergence(teacher_logits, student_logits, temperature=1.0):
     the class `SoftTargetKLDivergence` does.
 
     Args:
-        teacher_logits: Float tensor, shape `[..., num_classes]`.
-        student_logits: Float tensor of the same shape.
+        teacher_logits: Float tensor, shape `[..., num_classes]`, finite: mask
+            a class by a large negative number, such as -1e9.
+        student_logits: Float tensor of the same shape, finite.
         temperature: Positive float, dimensionless. Defaults to `1.0`.
 
     Returns:

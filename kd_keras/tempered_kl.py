@@ -1,4 +1,4 @@
-"""The KL divergence of tempered logits, to the last digits of float32."""
+"""The KL divergence of tempered logits, which keeps its digits near 0."""
 
 import tensorflow as tf
 
@@ -21,16 +21,19 @@ def divergence(teacher_logits, student_logits, sharpness):
     small it becomes, and the value all but 1e-7 of the deviation. Half of `e`
     is `1 / (1 / u - 1)` with `u = tanh(d / 2)`, which costs a third of
     TensorFlow's `expm1`. Where a class is far more probable to the student
-    than to the teacher, `1 / u - 1` has no digits left, and `q - p` has enough;
-    one such class, more than exp(4) times as probable, decides that for all
-    rows, so that last digits of a row may depend on the others.
+    than to the teacher, `1 / u - 1` has no digits left, and `q - p` has enough.
+    One such class, more than exp(4) times as probable, decides that for all
+    rows: beside it those that are close are known to `1e-7` of their softmax
+    alone, values of less than that may be 0, and beside the gradient of the
+    one that is far neither counts.
 
     The order of the operations is one in which TensorFlow, which fuses none,
     computes all but the first of each in place: there are never more than two
     arrays of the size of the logits, of which one becomes the gradient.
 
     Args:
-        teacher_logits: Float tensor, shape `[rows, num_classes]`.
+        teacher_logits: Float tensor, shape `[rows, num_classes]`, finite: of
+            infinite logits on both sides the value is NaN.
         student_logits: Float tensor of the same shape and dtype.
         sharpness: The inverse of the temperature.
 

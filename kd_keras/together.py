@@ -5,19 +5,10 @@ import contextlib
 import keras
 
 from kd_keras import batches
-from kd_keras import keras_hooks
 from kd_keras import replication
 from kd_keras import teachers
+from kd_keras import together_checks
 from kd_keras import worker_callbacks
-from kd_keras.distiller import Distiller
-
-# What must be the same for all that run in one step.
-_SAME = (
-    "distribute_strategy",
-    "jit_compile",
-    "run_eagerly",
-    "steps_per_execution",
-)
 
 
 def fit_together(distillers, x=None, y=None, **kwargs):
@@ -27,7 +18,8 @@ def fit_together(distillers, x=None, y=None, **kwargs):
     number of students: a sweep over temperatures, weights or sizes costs one
     teacher. Each student ends as it would by a `fit` of its own: it has its own
     optimizer, loss, metrics and random numbers. Distillers stay what they are,
-    to be evaluated, saved, exported or trained on one by one.
+    to be evaluated, saved, exported or trained on one by one. The common step
+    is traced in each call, which takes as long as tracing those of all.
 
     Args:
         distillers: Dict of names to compiled `Distiller` objects, whose
@@ -53,8 +45,8 @@ def fit_together(distillers, x=None, y=None, **kwargs):
         ValueError: If one is not compiled, two share variables, an optimizer
             or metrics, or would give two logs one name, teachers or the
             outputs of students differ, they were compiled to run in different
-            ways, a callback needs an optimizer or a model to save, or the
-            data does not fit.
+            ways, one has a step of its own, a callback needs an optimizer, a
+            log called `loss` or a model to save, or the data does not fit.
 
     Example:
 
@@ -73,7 +65,7 @@ def fit_together(distillers, x=None, y=None, **kwargs):
     >>> [len(histories[name].history["loss"]) for name in ("cool", "warm")]
     [2, 2]
     """
-    _check(distillers)
+    together_checks.check_distillers(distillers)
     first = next(iter(distillers.values()))
     with first.distribute_strategy.scope():
         together = _Together(distillers)
@@ -154,7 +146,7 @@ class _Together(replication.ReplicatedSteps, keras.Model):
         callbacks = keras.tree.flatten(
             getattr(callbacks, "callbacks", callbacks) or []
         )
-        _refuse_callbacks(callbacks)
+        together_checks.check_callbacks(callbacks)
         callbacks = [_Finish(), *callbacks]
         with contextlib.ExitStack() as stack:
             for name, one in self.distillers.items():
@@ -289,103 +281,3 @@ class _LogNames:
             if owner == name:
                 own[phase + log] = values
         return own
-
-
-def _refuse_callbacks(callbacks):
-    """Raises where a callback needs what the common training has not."""
-    for callback in callbacks:
-        kind = type(callback).__name__
-        if isinstance(
-            callback,
-            keras.callbacks.LearningRateScheduler
-            | keras.callbacks.ReduceLROnPlateau,
-        ):
-            raise ValueError(
-                f"In fit_together() {kind} finds no optimizer: each Distiller "
-                "has its own. Give a schedule as the learning rate of each: "
-                "keras.optimizers.schedules."
-            )
-        if isinstance(callback, keras.callbacks.ModelCheckpoint):
-            raise ValueError(
-                f"In fit_together() {kind} finds no model that could be loaded "
-                "again. Save each Distiller afterwards (distiller.save), or "
-                "with kd_keras.callbacks.TrainingState(path) what a training "
-                "that is broken off goes on with."
-            )
-
-
-def _check(distillers):
-    """Raises what can be told before the first step."""
-    if (
-        not isinstance(distillers, dict)
-        or not distillers
-        or not all(
-            isinstance(name, str)
-            and name
-            and not name.startswith("val_")
-            and isinstance(one, Distiller)
-            for name, one in distillers.items()
-        )
-    ):
-        raise TypeError(
-            "fit_together() takes a dict of names to Distillers: "
-            '{"warm": distiller, ...}. Names are strings, not empty, and do '
-            'not begin with "val_", as logs of validation do. '
-            f"Received: {distillers!r}"
-        )
-    first_name, first = next(iter(distillers.items()))
-    owners = {}
-    for name, one in distillers.items():
-        if not one.compiled:
-            raise ValueError(
-                f"Distiller {name!r} is not compiled. Compile each: "
-                "distiller.compile(optimizer, loss)."
-            )
-        # A student that is not built yet has no variables.
-        parts = [
-            one.student,
-            *one.student.variables,
-            one.optimizer,
-            *keras_hooks.compiled_metrics(one),
-            *keras.tree.flatten(one.fidelity_metrics),
-        ]
-        for part in parts:
-            other = owners.setdefault(id(part), name)
-            if other != name:
-                raise ValueError(
-                    f"Distillers {other!r} and {name!r} share variables, an "
-                    "optimizer or a metric, so that each would train the "
-                    "other's student or count for the other. Make a student, "
-                    "an optimizer and metrics for each. Both have "
-                    f"{getattr(part, 'name', part)!r}."
-                )
-        for setting in _SAME:
-            values = getattr(first, setting), getattr(one, setting)
-            if values[0] is not values[1] and values[0] != values[1]:
-                raise ValueError(
-                    f"Distillers {first_name!r} and {name!r} are to run in "
-                    f"one step, and `{setting}` differs: {values[0]!r} and "
-                    f"{values[1]!r}. Give the same to each compile()."
-                )
-    for name, one in distillers.items():
-        for model in teachers.models_of(one.teacher):
-            for variable in model.variables:
-                if id(variable) in owners:
-                    raise ValueError(
-                        f"The teacher of Distiller {name!r} shares variables "
-                        f"with the student of {owners[id(variable)]!r}, so "
-                        "that training would change it. Teach with a copy: "
-                        "keras.models.clone_model, then set_weights."
-                    )
-    with_teacher = {
-        name: one for name, one in distillers.items() if one.teacher is not None
-    }
-    for name, one in with_teacher.items():
-        shared, *_ = with_teacher
-        if one.teacher is not with_teacher[shared].teacher:
-            raise ValueError(
-                f"Distillers {shared!r} and {name!r} have two teachers. Give "
-                "both the same object: open a store once, of a list make one "
-                "kd_keras.EnsembleTeacher(list), and of teacher_dtype one "
-                "kd_keras.precision.low_precision(teacher, dtype)."
-            )

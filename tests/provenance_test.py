@@ -2,13 +2,71 @@
 
 import json
 import pathlib
+import subprocess
 import tempfile
 import zipfile
+from unittest import mock
 
 import keras
 import tensorflow as tf
 
 from kd_keras.training import provenance
+
+
+class CommitTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+        self.package = self.folder / "package"
+        self.package.mkdir()
+        self.version = self.package / "version.py"
+        self.version.write_text("")
+        (self.folder / "notes.md").write_text("")
+        self.enterContext(
+            mock.patch.object(provenance.version, "__file__", str(self.version))
+        )
+
+    def git(self, *args):
+        done = subprocess.run(
+            [
+                *("git", "-C", self.folder, "-c", "user.name=a"),
+                *("-c", "user.email=b", *args),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self):
+        return provenance.commit.__wrapped__()
+
+    def test_of_the_package_alone(self):
+        self.git("init", "-q")
+        # In a repository of something else.
+        self.git("add", "notes.md")
+        self.git("commit", "-qm", "first")
+        self.assertIsNone(self.commit())
+        self.git("add", "package")
+        self.git("commit", "-qm", "second")
+        name = self.git("rev-parse", "HEAD")
+        self.assertEqual(self.commit(), name[:10])
+        # What is no part of it changes no number.
+        (self.folder / "notes.md").write_text("changed")
+        self.assertEqual(self.commit(), name[:10])
+        self.version.write_text("changed")
+        self.assertEqual(self.commit(), name[:10] + "+")
+
+    def test_without_repository(self):
+        self.assertIsNone(self.commit())
+
+    def test_without_git(self):
+        with mock.patch.object(
+            provenance.subprocess, "run", side_effect=FileNotFoundError
+        ):
+            self.assertIsNone(self.commit())
 
 
 class ContentsTest(tf.test.TestCase):

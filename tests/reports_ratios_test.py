@@ -53,7 +53,7 @@ class RatiosPlotTest(tf.test.TestCase):
             texts,
             [
                 "within the limit: 2",
-                "beyond, its interval reaches it: 1",
+                "beyond, not all of it: 1",
                 "beyond the limit: 1",
             ],
         )

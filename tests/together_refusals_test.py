@@ -94,6 +94,17 @@ class RefusalsTest(tf.test.TestCase):
         )
         self.refused(made("a", "val_a"), "do not begin with", TypeError)
 
+    def test_a_step_of_its_own(self):
+        class Own(kd_keras.Distiller):
+            def train_step(self, data):
+                return super().train_step(data)
+
+        one = Own(student=reference.mlp(0), teacher=reference.mlp(1))
+        one.compile(
+            "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        )
+        self.refused({"one": one}, "'one' is a Own, whose own train_step")
+
     def test_callbacks_that_need_what_is_not_there(self):
         x, y, _ = students_together.data()
         folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -110,6 +121,14 @@ class RefusalsTest(tf.test.TestCase):
             (
                 callbacks.ModelCheckpoint(os.path.join(folder, "a.keras")),
                 "ModelCheckpoint finds no model.*distiller.save",
+            ),
+            (
+                callbacks.TerminateOnNaN(),
+                "TerminateOnNaN finds no log called `loss`.*NAME_loss",
+            ),
+            (
+                callbacks.SwapEMAWeights(),
+                "SwapEMAWeights finds no optimizer.*Leave it out",
             ),
         ):
             with self.assertRaisesRegex(ValueError, message):

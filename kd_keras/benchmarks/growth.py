@@ -1,6 +1,7 @@
 """How cost grows: with stored examples, with the batch, with the classes."""
 
 import io
+import itertools
 import pathlib
 import statistics
 import tempfile
@@ -32,7 +33,7 @@ def run(name, *, num_rounds=7, sizes=None):
     Returns:
         List of `rounds.Ratio`, of each size but the first: what one example,
         or one class of one example, takes there to what it takes at the size
-        before.
+        before; at last of the largest to the smallest.
     """
     with tempfile.TemporaryDirectory() as folder:
         what, arms = {
@@ -42,6 +43,9 @@ def run(name, *, num_rounds=7, sizes=None):
         }[name]()
         taken = rounds.time_in_turn(arms, num_rounds=num_rounds)
     each = {size: [seconds / size for seconds in taken[size]] for size in arms}
+    pairs = list(itertools.pairwise(arms))
+    if len(pairs) > 1:
+        pairs.append((pairs[0][0], pairs[-1][1]))
     return [
         rounds.Ratio(
             f"{what}, {size:,} to {before:,}",
@@ -49,7 +53,7 @@ def run(name, *, num_rounds=7, sizes=None):
             (statistics.median(each[size]), statistics.median(each[before])),
             "<= 1.25",
         )
-        for before, size in zip(list(arms)[:-1], list(arms)[1:], strict=True)
+        for before, size in pairs
     ]
 
 

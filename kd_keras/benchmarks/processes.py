@@ -1,22 +1,33 @@
 """What only a process of its own can tell: memory, first steps, imports.
 
-Run as a program, `python -m kd_keras.benchmarks.processes WORKLOAD ARM`, it
-does one thing and prints what that took, as JSON.
+`main` is the program of such a process: it does one thing and prints what that
+took, as JSON.
 """
 
 import json
+import math
 import pathlib
 import subprocess
 import sys
 import time
 
+import tensorflow as tf
+
+from kd_keras.benchmarks import loss_alone
 from kd_keras.benchmarks import rounds
+from kd_keras.benchmarks import steps
+from kd_keras.benchmarks import workloads
 
 NAMES = ("memory", "first_step", "import", "loss_memory")
 _MEMORY_WORKLOADS = ("mlp", "32000_classes")
 # Examples and classes of an array of half a gigabyte, beside which whatever
 # else a call takes is nothing.
 _LOSS_SIZE = (4096, 32000)
+_PROGRAM = f"""
+import sys
+from {__name__} import main
+main(sys.argv[1:])
+"""
 _IMPORTS = """
 import json, time
 times = [time.perf_counter()]
@@ -43,10 +54,6 @@ def run(name, *, num_rounds=7):
     Raises:
         RuntimeError: If a process fails, with what it says.
     """
-    # Only here, so that a process of its own that imports this has not yet
-    # imported what its first step is to import.
-    from kd_keras.benchmarks import workloads
-
     if name == "import":
         found = [_said(["-c", _IMPORTS]) for _ in range(num_rounds)]
         return [
@@ -63,40 +70,48 @@ def run(name, *, num_rounds=7):
         )
         # Beside what reads both arrays and writes one: the gradient is no
         # temporary, and an allocator adds to every array.
-        ours, array = ([one["bytes"] for one in found[a]] for a in found)
-        taken = [a - b for a, b in zip(ours, array, strict=True)]
+        ours, least = ([one["added"] for one in found[a]] for a in found)
+        taken = [a - b for a, b in zip(ours, least, strict=True)]
+        array = math.prod(_LOSS_SIZE) * tf.float32.size
         return [
             rounds.ratio_of(
                 "temporary memory of the loss, arrays of logits",
-                {"temporary": taken, "array": array},
+                {"temporary": taken, "array": [array] * num_rounds},
                 "temporary",
                 "array",
                 "<= 2",
                 "B",
             )
         ]
-    key, limit, unit, what = {
-        "memory": ("bytes", "<= 1", "B", "peak memory"),
-        "first_step": ("first_step", "<= 1.5", "s", "first step"),
+    looked_at = {
+        "memory": (
+            ("peak memory of training", "peak", "<= 1", "B"),
+            ("what training adds to its memory", "added", "<= 1", "B"),
+        ),
+        "first_step": (("first step", "first_step", "<= 1.5", "s"),),
     }[name]
-    ratios = []
-    for workload in _MEMORY_WORKLOADS:
-        found = _in_turn(
-            {arm: (workload, arm) for arm in ("live", "keras_kl")}, num_rounds
+    return [
+        ratio
+        for workload in _MEMORY_WORKLOADS
+        for ratio in _beside_keras(workload, looked_at, num_rounds)
+    ]
+
+
+def _beside_keras(workload, looked_at, num_rounds):
+    """What training takes, ours beside `keras.distillation`'s."""
+    found = _in_turn(
+        {arm: (workload, arm) for arm in ("live", "keras_kl")}, num_rounds
+    )
+    for what, key, limit, unit in looked_at:
+        yield rounds.ratio_of(
+            f"{workloads.WORKLOADS[workload].title}: {what}, ours / "
+            "keras.distillation",
+            {arm: [one[key] for one in each] for arm, each in found.items()},
+            "live",
+            "keras_kl",
+            limit,
+            unit,
         )
-        taken = {arm: [one[key] for one in each] for arm, each in found.items()}
-        ratios.append(
-            rounds.ratio_of(
-                f"{workloads.WORKLOADS[workload].title}: {what}, ours / "
-                "keras.distillation",
-                taken,
-                "live",
-                "keras_kl",
-                limit,
-                unit,
-            )
-        )
-    return ratios
 
 
 def _middle(found, key):
@@ -108,7 +123,7 @@ def _in_turn(arms, num_rounds):
     for round_number in range(num_rounds):
         order = list(arms)[:: -1 if round_number % 2 else 1]
         for name in order:
-            found[name].append(_said(["-m", __name__, *arms[name]]))
+            found[name].append(_said(["-c", _PROGRAM, *arms[name]]))
     return found
 
 
@@ -128,21 +143,27 @@ def _said(arguments):
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def _peak():
-    """Most bytes that this process has held.
+def _memory_of(call):
+    """Most bytes that are held while a call runs, on a GPU if there is one.
 
-    Without what `resource` counts, too: what its parent held when it was made.
+    Returns:
+        A dict of the most (`peak`), and of what of that was not held before
+        the call (`added`).
     """
-    return _status("VmHWM")
-
-
-def _taken(call):
-    """Most bytes that a call holds on top of what is held before it."""
-    # So that the kernel begins anew to look for the most.
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
-    call()
-    return _status("VmHWM") - before
+    if tf.config.list_logical_devices("GPU"):
+        memory = tf.config.experimental
+        memory.reset_memory_stats("GPU:0")
+        before = memory.get_memory_info("GPU:0")["current"]
+        call()
+        peak = memory.get_memory_info("GPU:0")["peak"]
+    else:
+        # So that the kernel begins anew to look for the most. What `resource`
+        # tells counts what the parent held when it started this process, too.
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+        before = _status("VmRSS")
+        call()
+        peak = _status("VmHWM")
+    return {"peak": peak, "added": peak - before}
 
 
 def _status(name):
@@ -153,10 +174,6 @@ def _status(name):
 
 
 def _loss(arm):
-    import tensorflow as tf
-
-    from kd_keras.benchmarks import loss_alone
-
     size, num_classes = _LOSS_SIZE
     # One for many rows, so that nothing is traced while it counts.
     compute = loss_alone.functions()[arm].get_concrete_function(
@@ -165,30 +182,30 @@ def _loss(arm):
     compute(tf.zeros([2, num_classes]), tf.ones([2, num_classes]))
     teacher_logits = tf.zeros([size, num_classes])
     student_logits = tf.ones([size, num_classes])
-    return {"bytes": _taken(lambda: compute(teacher_logits, student_logits))}
+    return _memory_of(lambda: compute(teacher_logits, student_logits))
 
 
 def _step(name, arm):
-    from kd_keras.benchmarks import steps
-    from kd_keras.benchmarks import workloads
-
     fit = steps.arms(workloads.WORKLOADS[name], only=arm)[arm]
-    begin = time.perf_counter()
-    fit()
-    first = time.perf_counter() - begin
-    begin = time.perf_counter()
-    fit()
+    seconds = []
+
+    def fit_again():
+        for _ in range(3):
+            begin = time.perf_counter()
+            fit()
+            seconds.append(time.perf_counter() - begin)
+
+    memory = _memory_of(fit_again)
     # Tracing and whatever else is done once.
-    once = first - (time.perf_counter() - begin)
-    return {"first_step": once, "bytes": _peak()}
+    return {"first_step": seconds[0] - min(seconds[1:]), **memory}
 
 
 def main(argv):
-    """Does one thing and prints what it took."""
-    _, workload, arm = argv
+    """Does one thing and prints what it took.
+
+    Args:
+        argv: Name of a workload, or `loss`, and of an arm.
+    """
+    workload, arm = argv
     taken = _loss(arm) if workload == "loss" else _step(workload, arm)
     print(json.dumps(taken))
-
-
-if __name__ == "__main__":
-    main(sys.argv)

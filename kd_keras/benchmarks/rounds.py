@@ -53,28 +53,37 @@ class Ratio:
         """Whether the median keeps to the limit.
 
         Returns:
-            `"yes"`; `"NO"` if the whole interval is beyond the limit;
-            `"unclear"` if only the median is; empty if there is no limit.
+            `"yes"` or `"NO"` if the whole interval is on that side of the
+            limit, and else `"in the median"` or `"not in the median"`; empty
+            if there is no limit.
         """
         if not self.limit:
             return ""
-        if self._keeps(self.median):
-            return "yes"
-        return "unclear" if any(map(self._keeps, self.interval)) else "NO"
+        if self.keeps:
+            surely = all(map(self._keeps, self.interval))
+            return "yes" if surely else "in the median"
+        maybe = any(map(self._keeps, self.interval))
+        return "not in the median" if maybe else "NO"
+
+    @property
+    def keeps(self):
+        """Whether the median keeps to the limit, if there is one."""
+        return not self.limit or self._keeps(self.median)
 
     def _keeps(self, ratio):
         number = float(self.limit[2:])
         return ratio <= number if self.limit[0] == "<" else ratio >= number
 
 
-def time_in_turn(arms, *, num_rounds=7, warm_up=True):
+def time_in_turn(arms, *, num_rounds=7, warm_up=True, is_reversed=False):
     """Times functions one after the other, round by round.
 
     Args:
         arms: Dict of names to functions without arguments. One that returns
             `Counted` seconds says itself how long took what counts.
         num_rounds: Number of rounds that count. Defaults to 7.
-        warm_up: Whether one more, the first, does not. Defaults to True.
+        warm_up: Whether one more, before these, does not. Defaults to True.
+        is_reversed: Whether to begin with the last. Defaults to False.
 
     Returns:
         Dict of names to lists of seconds, one for each round.
@@ -86,11 +95,11 @@ def time_in_turn(arms, *, num_rounds=7, warm_up=True):
     3
     """
     taken = {name: [] for name in arms}
-    for round_number in range(num_rounds + warm_up):
-        # There and back, so that none is always behind the same other one.
-        for name in sorted(
-            arms, key=list(arms).index, reverse=round_number % 2 == 1
-        ):
+    for round_number in range(-1 if warm_up else 0, num_rounds):
+        # There and back, so that none is always behind the same other one. As
+        # the first that counts goes what does not, or one would follow itself.
+        is_back = (max(round_number, 0) + is_reversed) % 2 == 1
+        for name in sorted(arms, key=list(arms).index, reverse=is_back):
             begin = time.perf_counter()
             counted = arms[name]()
             seconds = time.perf_counter() - begin
@@ -122,9 +131,11 @@ def time_instances(make_arms, *, num_instances, num_rounds=7):
     8
     """
     taken = {}
-    for _ in range(num_instances):
+    for instance in range(num_instances):
         found = time_in_turn(
-            make_arms(), num_rounds=math.ceil(num_rounds / num_instances)
+            make_arms(),
+            num_rounds=math.ceil(num_rounds / num_instances),
+            is_reversed=instance % 2 == 1,
         )
         for name, seconds in found.items():
             taken.setdefault(name, []).extend(seconds)

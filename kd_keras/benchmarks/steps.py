@@ -27,7 +27,7 @@ def run(name, *, num_rounds=7):
     workload = workloads.WORKLOADS[name.removeprefix(PREFIX)]
     taken = rounds.time_instances(
         lambda: arms(workload),
-        num_instances=min(workload.num_instances, num_rounds),
+        num_instances=max(workload.builds_per_round * num_rounds, 1),
         num_rounds=num_rounds,
     )
     return list(_ratios(workload, taken))
@@ -38,35 +38,41 @@ def arms(workload, only=None):
 
     Args:
         workload: `workloads.Workload`.
-        only: Name of the arm to make. Defaults to None: all.
+        only: Name of the arm to make, one that trains on labels or with a
+            live teacher; nothing that it does not need is made. Defaults to
+            None: all.
 
     Returns:
         Dict of names to functions without arguments: the student alone
-        (`plain`), the forward pass alone of the teacher (`teacher`) and of the
-        student (`student`), ours (`live`, `stored`), those of
-        `keras.distillation` as it comes (`keras`) and with a `KLDivergence`
-        object (`keras_kl`), which are missing where the teacher is an
-        ensemble, and evaluation (`..._evaluate`). `..._many`
-        takes several steps per execution, `..._compiled` does so by XLA.
+        (`plain`), the same with the updates of a Distiller (`updated`), the
+        forward pass alone of the teacher (`teacher`) and of the student
+        (`student`), ours (`live`, `stored`), those of `keras.distillation` as
+        it comes (`keras`) and with a `KLDivergence` object (`keras_kl`), which
+        are missing where the teacher is an ensemble, and evaluation
+        (`..._evaluate`). `..._many` takes several steps per execution,
+        `..._compiled` does so by XLA, `..._bfloat16` computes the teacher in
+        that.
     """
     x, y = workload.arrays()
     data = workloads.batched(workload, x, y)
     teacher = workload.make_teacher(0)
-    stored = workloads.batched(
-        workload,
-        x,
-        {"label": y, "teacher_logits": workloads.all_logits(teacher, data)},
-    )
+    if only is None:
+        logits = workloads.all_logits(teacher, data)
+        stored = workloads.batched(
+            workload, x, {"label": y, "teacher_logits": logits}
+        )
     many = {
         "steps_per_execution": min(
             workloads.STEPS_PER_EXECUTION, workload.num_steps
         )
     }
     by_xla = {**many, "jit_compile": True}
-    found = {"teacher": workloads.bare_forward(teacher, data)}
+    found = {}
     if only is None:
-        student_alone = workload.make_student(1)
-        found["student"] = workloads.bare_forward(student_alone, data)
+        found["teacher"] = workloads.bare_forward(teacher, data)
+        found["student"] = workloads.bare_forward(
+            workload.make_student(1), data
+        )
 
     def add(name, make, data, evaluates=True, **compile_args):
         if only not in (None, name):
@@ -79,11 +85,12 @@ def arms(workload, only=None):
     def student():
         return workload.make_student(1)
 
-    def ours(teacher=teacher):
+    def ours(teacher=teacher, **kwargs):
         return Distiller(
             student=student(),
             teacher=teacher,
             temperature=workloads.TEMPERATURE,
+            **kwargs,
         )
 
     def student_only():
@@ -91,11 +98,17 @@ def arms(workload, only=None):
 
     add("plain", student, data)
     add("live", ours, data)
-    add("stored", student_only, stored, False)
     add("plain_many", student, data, False, **many)
     add("live_many", ours, data, False, **many)
-    add("stored_many", student_only, stored, False, **many)
-    add("stored_compiled", student_only, stored, False, **by_xla)
+    if only is None:
+        labels_alone = functools.partial(ours, None, soft_weight=0.0)
+        add("updated", labels_alone, data, False)
+        add("stored", student_only, stored, False)
+        add("stored_many", student_only, stored, False, **many)
+        add("stored_compiled", student_only, stored, False, **by_xla)
+        add("live_compiled", ours, data, False, **by_xla)
+        in_half = functools.partial(ours, teacher_dtype="bfloat16")
+        add("live_bfloat16", in_half, data, False)
     if not isinstance(teacher, teachers.EnsembleTeacher):
         for name, loss, evaluates in (
             ("keras", "kl_divergence", True),
@@ -140,7 +153,20 @@ def _ratios(workload, taken):
         ("teacher", "plain_many"),
         "<= 1.05",
     )
+    yield ratio(
+        "live step / (teacher + plain step with the same updates)",
+        "live",
+        ("teacher", "updated"),
+        "",
+    )
+    yield ratio("live step, compiled / not", "live_compiled", "live_many", "")
+    yield ratio(
+        "live step, teacher in bfloat16 / not", "live_bfloat16", "live", ""
+    )
     yield ratio("stored / plain step", "stored", "plain", "<= 1.05")
+    yield ratio(
+        "stored / plain step with the same updates", "stored", "updated", ""
+    )
     yield ratio(
         "stored / plain step, several per execution",
         "stored_many",

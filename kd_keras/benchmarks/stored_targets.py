@@ -6,7 +6,6 @@ import pathlib
 import tempfile
 import uuid
 
-import keras
 import tensorflow as tf
 
 from kd_keras import datasets
@@ -21,13 +20,13 @@ from kd_keras.soft_targets import opening
 from kd_keras.training import fitting
 
 _BATCH_SIZE = 128
-
-
 # Examples from which on there are limits.
 FEWEST = 10_000
 NAMES = (
     "writing",
     "reading",
+    "reading_default",
+    "reading_shifted",
     "mlp_step",
     "convnet_step",
     "default_epoch",
@@ -66,6 +65,16 @@ def run(name, source, ensemble_source, *, num_rounds=7, num_epochs=20):
     return [ratio]
 
 
+def _read(dataset):
+    for _ in dataset:
+        pass
+
+
+def _units(model):
+    """Hidden layers of a perceptron that is named as the programs do."""
+    return tuple(map(int, model.removeprefix("mlp:").split(",")))
+
+
 class _Bench:
     """The comparisons, on one source."""
 
@@ -99,16 +108,47 @@ class _Bench:
         stored = self._stored(self._store())
         student = self._compiled(self._mlp((800, 800), seed=1))
 
-        def read():
-            for _ in stored:
-                pass
-
         plain = self._plain()
         return rounds.compare(
             "a plain epoch of the MLP / reading it with its targets",
             lambda: student.fit(plain, verbose=0, shuffle=False),
-            read,
+            lambda: _read(stored),
             limit=">= 10",
+            num_rounds=num_rounds,
+        )
+
+    def reading_default(self, num_rounds):
+        """The same of the programs' default student and batches."""
+        default = training.DistillConfig()
+        student = self._mlp(_units(default.student_model), seed=1)
+        strategy = tf.distribute.get_strategy()
+        many = fitting.steps_per_execution(student, strategy)
+        stored = self._stored(self._store(), default.batch_size)
+        distiller = workloads.compiled(Distiller(student=student), many)
+        return rounds.compare(
+            "an epoch of the programs' default student / reading it with its "
+            "targets",
+            lambda: distiller.fit(stored, verbose=0, shuffle=False),
+            lambda: _read(stored),
+            limit=">= 1",
+            num_rounds=num_rounds,
+        )
+
+    def reading_shifted(self, num_rounds):
+        """An epoch on shifted images to making these without a student."""
+        shifted = datasets.batches(
+            self._source.dataset,
+            _BATCH_SIZE,
+            shuffle_seed=0,
+            epoch=0,
+            augment=datasets.random_shift(2),
+        )
+        student = self._compiled(self._mlp((800, 800), seed=1))
+        return rounds.compare(
+            "a plain epoch of the MLP on shifted images / reading these",
+            lambda: student.fit(shifted, verbose=0, shuffle=False),
+            lambda: _read(shifted),
+            limit=">= 1",
             num_rounds=num_rounds,
         )
 
@@ -131,9 +171,9 @@ class _Bench:
     def default_epoch(self, num_rounds):
         """Keras' own distillation to `scripts.distill`'s default, an epoch."""
         default = training.DistillConfig()
-        names = default.teacher_model, default.student_model
         return self._epoch(
-            *(tuple(map(int, name.split(":")[1].split(","))) for name in names),
+            _units(default.teacher_model),
+            _units(default.student_model),
             default.batch_size,
             num_rounds,
         )
@@ -220,15 +260,21 @@ class _Bench:
     def _step(self, name, make, num_rounds):
         store = self._store()
         plain, stored = self._plain(), self._stored(store)
-        student = self._compiled(make())
-        distiller = self._compiled(Distiller(student=make(), teacher=store))
-        return rounds.compare(
-            name,
-            lambda: distiller.fit(stored, verbose=0, shuffle=False),
-            lambda: student.fit(plain, verbose=0, shuffle=False),
-            limit="<= 1.05",
-            num_rounds=num_rounds,
+
+        def arms():
+            student = self._compiled(make())
+            distiller = self._compiled(Distiller(student=make(), teacher=store))
+            return {
+                "stored": lambda: distiller.fit(
+                    stored, verbose=0, shuffle=False
+                ),
+                "plain": lambda: student.fit(plain, verbose=0, shuffle=False),
+            }
+
+        taken = rounds.time_instances(
+            arms, num_instances=num_rounds, num_rounds=num_rounds
         )
+        return rounds.ratio_of(name, taken, "stored", "plain", "<= 1.05")
 
     def _mlp(self, units, seed):
         return models.mlp(
@@ -244,14 +290,9 @@ class _Bench:
         )
 
     def _compiled(self, model, jit_compile="auto"):
-        model.compile(
-            keras.optimizers.Adam(),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            steps_per_execution=20,
-            jit_compile=jit_compile,
+        return workloads.compiled(
+            model, workloads.STEPS_PER_EXECUTION, jit_compile
         )
-        return model
 
     def _plain(self, batch_size=_BATCH_SIZE):
         return datasets.batches(

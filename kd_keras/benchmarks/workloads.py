@@ -27,9 +27,10 @@ class Workload:
         num_steps: Steps per epoch.
         make_student: Function of a seed that gives a `keras.Model`.
         make_teacher: The same for a teacher, which may be an ensemble.
-        num_instances: How many times all models are built, where those of a
-            kind differ by as much as is looked for. Defaults to 1: many that
-            are large take more memory than most machines have.
+        builds_per_round: How many times all models are built for each round,
+            where those of a kind differ by as much as is looked for. Defaults
+            to 0, once for all rounds: many that are large take more memory
+            than most machines have.
     """
 
     title: str
@@ -39,7 +40,7 @@ class Workload:
     num_steps: int
     make_student: Callable
     make_teacher: Callable
-    num_instances: int = 1
+    builds_per_round: int = 0
 
     def arrays(self):
         """Random inputs and labels of one epoch."""
@@ -89,7 +90,7 @@ WORKLOADS = {
         60,
         _convnets((24, 48), (64,)),
         _convnets((96, 192), (256,)),
-        num_instances=7,
+        builds_per_round=2,
     ),
     "1000_classes": Workload(
         "MLP of 2048-2048 to 1024-1024, 1,000 classes",

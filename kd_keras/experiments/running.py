@@ -178,5 +178,6 @@ def _find(experiment, results, settings):
 def _made_with():
     return {
         "versions": provenance.versions(),
+        "commit": provenance.commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
     }

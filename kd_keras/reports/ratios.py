@@ -6,7 +6,8 @@ from kd_keras.reports import style
 
 _VERDICTS = {
     "yes": (style.COLOURS[0], "o", "within the limit"),
-    "unclear": (style.COLOURS[5], "s", "beyond, its interval reaches it"),
+    "in the median": (style.COLOURS[2], "o", "within, not all the interval"),
+    "not in the median": (style.COLOURS[5], "s", "beyond, not all of it"),
     "NO": (style.COLOURS[1], "X", "beyond the limit"),
 }
 
@@ -61,7 +62,7 @@ def write_ratios_plot(path, ratios):
         "ratio / limit, or limit / ratio\nwhere it is a lower limit"
     )
     style.plain(axes)
-    figure.legend(frameon=False, ncols=3, loc="outside upper left")
+    figure.legend(frameon=False, ncols=2, loc="outside upper left")
     style.save(figure, path)
     return figure
 

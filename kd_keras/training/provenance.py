@@ -1,8 +1,10 @@
 """With what something was made."""
 
+import functools
 import hashlib
 import pathlib
 import platform
+import subprocess
 import zipfile
 
 import keras
@@ -19,6 +21,35 @@ def versions():
         "tensorflow": tf.__version__,
         "python": platform.python_version(),
     }
+
+
+@functools.cache
+def commit():
+    """The state of this code, as Git knows it.
+
+    Returns:
+        The short name of the commit, followed by `+` if files of the package
+        were changed since; None if the package is not in a repository of its
+        own code, as when it is installed.
+    """
+    package = pathlib.Path(version.__file__).parent
+
+    def git(*args):
+        return subprocess.run(
+            ["git", "-C", package, *args],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        # In somebody else's repository an environment may lie, but no file of
+        # it belongs to that.
+        git("ls-files", "--error-unmatch", version.__file__)
+        name = git("rev-parse", "--short=10", "HEAD")
+        return name + ("+" if git("status", "--porcelain", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def contents(paths):
