@@ -53,7 +53,8 @@ def paired_difference(first, second, confidence=0.95):
             f"Received: {len(first)} and {len(second)} values."
         )
     differences = np.subtract(first, second, dtype=np.float64)
-    mean = float(differences.mean())
+    # Which is exact, so that all round it to the same digits.
+    mean = statistics.fmean(differences)
     if len(differences) == 1:
         return mean, -math.inf, math.inf
     error = differences.std(ddof=1) / math.sqrt(len(differences))

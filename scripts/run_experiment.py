@@ -2,7 +2,8 @@ r"""Runs one of the papers' experiments, arm by arm and seed by seed.
 
 What is done is kept: the same command goes on, and more --seeds or --arms add
 to it. The full form needs MNIST, or CIFAR-100 (--data_dir); --quick makes do
-without.
+without. mnist_table, omitted_class, two_classes, few_examples, ensemble,
+width, gradient_noise, soft_labels_from_counts and specialists are there.
 Example, under two minutes:
 
   python -m scripts.run_experiment mnist_table --quick --output_dir=runs/table
@@ -33,8 +34,8 @@ _SELECTION = flags.DEFINE_bool(
 _ARMS = flags.DEFINE_list(
     "arms",
     None,
-    "Arms to run. Default: all; of specialists all but covariance, "
-    "full-softmax and anew.",
+    "Arms to run; a wrong name lists all. Default: all; of specialists all but "
+    "covariance, covariance-random, full-softmax and anew.",
 )
 _SEEDS = flags.DEFINE_string(
     "seeds",
@@ -85,7 +86,11 @@ def _run(names):
     command = f"python -m scripts.run_experiment {shlex.join(sys.argv[1:])}"
     print(
         reports.write_experiment_report(
-            folder, experiment.TITLE, found, command
+            folder,
+            experiment.TITLE,
+            found,
+            f"The last command: `{command}`. It left as they are the arms and "
+            "seeds that were done before.",
         )
     )
     missed = [

@@ -43,7 +43,9 @@ def _write():
                 folder / name,
                 experiment.TITLE,
                 of.found,
-                reports.command_of_experiment(name),
+                "All seeds: "
+                + reports.command_of_experiment(name, folder, of.extra_arms)
+                + ".",
             )
     if not done:
         raise FileNotFoundError(

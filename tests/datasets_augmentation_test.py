@@ -7,6 +7,7 @@ from absl.testing import parameterized
 from kd_keras.datasets import augmentation
 from kd_keras.datasets import batches
 from kd_keras.datasets import order
+from kd_keras.datasets import philox
 from kd_keras.datasets import random_mask
 from kd_keras.datasets import random_shift
 
@@ -94,6 +95,83 @@ class RandomMaskTest(tf.test.TestCase, parameterized.TestCase):
     def test_refused(self, share):
         with self.assertRaisesRegex(ValueError, '"share" must be a number'):
             random_mask(share)
+
+
+class BatchTest(tf.test.TestCase, parameterized.TestCase):
+    """All images of a batch at once become what each becomes alone."""
+
+    @parameterized.parameters(
+        (random_shift(1), "uint8", (5, 6, 2)),
+        (random_shift(2), "float32", (28, 28, 1)),
+        # By more than there is.
+        (random_shift(9), "int32", (4, 7, 3)),
+    )
+    def test_equal(self, augment, dtype, shape):
+        rng = np.random.default_rng(0)
+        images = rng.integers(1, 256, (50, *shape)).astype(dtype)
+        seeds = order.example_seeds(7, 3, tf.range(50, dtype=tf.int64))
+        expected = [
+            augment(image, seed).numpy()
+            for image, seed in zip(images, seeds, strict=True)
+        ]
+        spec = tf.TensorSpec(shape, dtype)
+        images = tf.constant(images)
+
+        @tf.function
+        def call(augment):
+            return augmentation.augmented(augment, images, seeds, spec)
+
+        found = call(augment)
+        self.assertAllEqual(found, expected)
+        self.assertEqual(found.shape, images.shape)
+        # The loop is for augmentations of one image.
+        found = call(lambda image, seed: augment(image, seed))
+        self.assertAllEqual(found, expected)
+
+    def test_no_image(self):
+        found = augmentation.augmented(
+            random_shift(1),
+            tf.zeros((0, 4, 4, 1), tf.uint8),
+            tf.zeros((0, 2), tf.int32),
+            tf.TensorSpec((4, 4, 1), tf.uint8),
+        )
+        self.assertEqual(found.shape, (0, 4, 4, 1))
+
+    def test_an_attribute_of_its_own(self):
+        """Anybody's augmentation may know how to do all at once."""
+
+        def flip(image, seed):
+            del seed
+            return image[:, ::-1]
+
+        calls = []
+
+        def of_batch(images, seeds):
+            calls.append(seeds.shape)
+            return images[:, :, ::-1]
+
+        flip.of_batch = of_batch
+        (images, _), *_ = batches(
+            examples(), 12, augment=flip, augment_seed=0, epoch=0
+        )
+        (plain, _), *_ = batches(examples(), 12)
+        self.assertAllClose(images, plain[:, :, ::-1])
+        self.assertLen(calls, 1)
+
+
+class PhiloxTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(1, 2, 5, 1000, 2**31 - 1)
+    def test_integers(self, bound):
+        rng = np.random.default_rng(bound)
+        limit = np.iinfo(np.int32)
+        seeds = rng.integers(limit.min, limit.max, (60, 2), endpoint=True)
+        seeds[:4] = [[0, 0], [-1, -1], [limit.min, limit.max], [1, 0]]
+        seeds = tf.constant(seeds, tf.int32)
+        expected = [
+            tf.random.stateless_uniform([2], seed, 0, bound, tf.int32)
+            for seed in seeds
+        ]
+        self.assertAllEqual(philox.integers_below(bound, seeds), expected)
 
 
 class SeedsTest(tf.test.TestCase):

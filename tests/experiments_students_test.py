@@ -176,9 +176,10 @@ class FindingsTest(tf.test.TestCase):
         self.assertTrue(all(c.is_sure for c in found.checks))
         self.assertEqual(
             found.summary,
-            "With 3% of the examples soft targets bring 95.68% and labels "
-            "92.59%; with all of them labels bring 98.59%: soft targets close "
-            "0.52 of that gap (paper: 0.87 (speech)).",
+            "With 3% of the examples soft targets, of a teacher that learnt "
+            "from all, bring 95.68% and labels 92.59%; with all of them labels "
+            "bring 98.59%: soft targets close 0.52 of that gap (paper: 0.87 "
+            "(speech)).",
         )
         share, of_masked = found.headlines[-2:]
         self.assertRegex(share.ours, r"^0\.52 \(0\.51 to 0\.52\)$")
@@ -224,9 +225,10 @@ class FindingsTest(tf.test.TestCase):
             found.summary,
             "Of 10,000 examples a net learns to make 140.0 errors, ten "
             "together make 101.0, and one distilled from the ten 107.0: it "
-            "keeps 0.85 of the ensemble's gain (paper, on speech: 0.86). A "
-            "net that learns from labels alone for as long as that one makes "
-            "100.0.",
+            "keeps 0.85 of the ensemble's gain (paper, on speech: 0.86). But "
+            "that one was trained for three times as long as the members, and "
+            "a net that learns from labels alone for as long makes 100.0: how "
+            "much of the gain is the ensemble's this cannot tell.",
         )
 
     def test_annotators(self):

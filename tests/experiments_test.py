@@ -1,6 +1,7 @@
 """Experiments: their units on disk, their findings from given numbers."""
 
 import json
+import math
 import pathlib
 import re
 import tempfile
@@ -11,7 +12,6 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from kd_keras import comparison
 from kd_keras import datasets
 from kd_keras import experiments
 from kd_keras import reports
@@ -19,7 +19,6 @@ from kd_keras.experiments import digit_nets
 from kd_keras.experiments import findings
 from kd_keras.experiments import laboratory
 from kd_keras.experiments import mnist_table
-from kd_keras.experiments import per_example
 from kd_keras.experiments import units
 from kd_keras.reports import experiment_plots
 from kd_keras.training import curves
@@ -76,6 +75,48 @@ class UnitsTest(tf.test.TestCase):
         (self.folder / "thesis.txt").write_text("years of work")
         with self.assertRaisesRegex(ValueError, "something else"):
             units.Units(self.folder, {})
+
+    def test_a_configuration_that_is_lost_or_none(self):
+        done = units.Units(self.folder / "results", {"form": "full"})
+        with done.begin():
+            done.finish("hard", 1, {"seconds": 2.5})
+            done.finish("hard", 2, {"seconds": 4.0})
+        self.assertEqual(units.form_of(done.folder), "full")
+        self.assertEqual(units.seconds(done.folder), 6.5)
+        config = done.folder / "config.json"
+        config.write_text("[]")
+        with self.assertRaisesRegex(ValueError, "holds no configuration"):
+            units.form_of(done.folder)
+        config.unlink()
+        with self.assertRaisesRegex(ValueError, "no config.json.*Put it back"):
+            units.check_config(done.folder, {})
+        with self.assertRaisesRegex(ValueError, "has lost its config.json"):
+            units.Units(done.folder, {})
+
+
+class VerdictsTest(tf.test.TestCase):
+    def test_differences(self):
+        for difference, at_least, holds, is_sure in (
+            ((3.0, 1.0, 5.0), 0.0, True, True),
+            # Above 0 for sure, and in the mean above what it is to reach.
+            ((3.0, 1.0, 5.0), 2.0, True, False),
+            ((3.0, 2.0, 4.0), 2.0, True, True),
+            ((3.0, -1.0, 7.0), 2.0, None, True),
+            ((1.0, 0.5, 1.5), 2.0, False, True),
+            ((-1.0, -2.0, -0.5), 0.0, False, True),
+        ):
+            check = findings.check_difference(
+                "", difference, at_least, " apples"
+            )
+            self.assertEqual((check.holds, check.is_sure), (holds, is_sure))
+            self.assertEndsWith(check.measured, ") apples")
+
+    def test_a_share_without_bounds(self):
+        """Of a gap that may be none, whatever its middle is."""
+        for value in (0.3, 0.9):
+            share = findings.Share(value, -math.inf, math.inf, 2)
+            check = findings.check_share("", share, 0.8)
+            self.assertIsNone(check.holds)
 
 
 class LaboratoryTest(digits_runs.DigitsTestCase):
@@ -252,126 +293,6 @@ class MnistTableTest(digits_runs.DigitsTestCase):
         for name in re.findall(r"\((\w+\.png)\)", page):
             self.assertTrue((path / name).exists())
         self.assertIn(f"| {unit['test_errors']} |", " ".join(page.split()))
-
-    def test_findings(self):
-        """Checks against numbers that are given."""
-        errors = {
-            "teacher": (70, 72, 74),
-            "hard": (140, 150, 145),
-            "hard-masked": (120, 121, 122),
-            "soft-hard-20": (80, 82, 85),
-            "views-20": (73, 74, 75),
-            "masked-20": (76, 77, 78),
-            "jittered-20": (70, 71, 72),
-        }
-        errors |= {f"30-{t}": (310, 320) for t in ("hard", 1, 8, 20, 100)}
-        errors |= {f"30-{t}": (280, 285) for t in (2, 4)}
-        errors |= {"30-3": (270, 275), "300-8": (150, 151)}
-        errors |= {"300-20": (155, 157), "300-100": (170, 171)}
-        results = {
-            (arm, seed): {"test_errors": value}
-            for arm, values in errors.items()
-            for seed, value in enumerate(values)
-        }
-        found = mnist_table.find(results, experiments.Settings())
-        holds = {check.claim: check.holds for check in found.checks}
-        self.assertEqual(
-            [claim for claim, does in holds.items() if not does],
-            [
-                "labels and soft targets, T = 20: at most 74 errors",
-                "labels and soft targets, T = 20, pixels masked: at most 74 "
-                "errors",
-                "labels and soft targets, T = 20, jittered: at most 67 errors",
-                # T = 2 does as well as T = 4.
-                "30 units, as the paper has it: T = 3 and 4 make fewer errors "
-                "than lower and higher temperatures",
-                "300 units: means of T = 8, 20 and 100 within 15 errors of "
-                "each other",
-            ],
-        )
-        self.assertLen(holds, 19)
-        self.assertEqual(
-            found.summary,
-            "The teacher makes 72.0 errors, the student 145.0 with labels "
-            "alone and 82.3 with soft targets at T = 20 (paper: 67, 146 and "
-            "74). With more besides: 74.0 with the teacher's mean over "
-            "shifted views, 77.0 with masked pixels (labels alone on the "
-            "same: 121.0), 71.0 with jittered images.",
-        )
-        for seed in (0, 1):
-            results["30-2", seed]["test_errors"] = 290
-        found = mnist_table.find(results, experiments.Settings())
-        by_claim = {check.claim: check.holds for check in found.checks}
-        self.assertTrue(
-            by_claim[
-                "30 units, as the paper has it: T = 3 and 4 make fewer errors "
-                "than lower and higher temperatures"
-            ]
-        )
-        # 72 of 75 and all of the interval up to 77: in the mean.
-        self.assertEqual(
-            [c.is_sure for c in found.checks if "at most 75" in c.claim],
-            [False],
-        )
-        for labels, of_arm, says in (
-            (145, [80, 82, 85], "between labels and teacher that T = 20 close"),
-            (145, [76, 77, 78], "T = 20 with masked pixels, longer"),
-            (121, [76, 77, 78], "between labels with masked pixels and"),
-        ):
-            expected = (labels - np.mean(of_arm)) / (labels - 72)
-            (measured,) = (
-                check.measured
-                for check in found.checks
-                if says in check.claim and "0.8" in check.claim
-            )
-            self.assertIn(f"{expected:.2f}", measured)
-
-    def test_seeds_that_are_not_all_there(self):
-        """Pairs are of the same seeds, and others are left out."""
-        results = {
-            (f"30-{t}", seed): {"test_errors": 300 - 10 * (t == 3) + seed}
-            for t in (1, 2, 3, 4, 8, 20, 100)
-            for seed in range(2)
-        }
-        results["30-3", 2] = {"test_errors": 9999}
-        results |= {
-            (arm, seed): {"test_errors": errors}
-            for arm, errors in (("soft-hard-20", 90), ("hard", 150))
-            for seed in range(3)
-        }
-        results["teacher", 1] = {"test_errors": 70}
-        found = mnist_table.find(results, experiments.Settings())
-        measured = {check.claim: check.measured for check in found.checks}
-        self.assertIn(
-            "T = 3; at T = 20 more errors by 10.0 (10.0 to 10.0)",
-            measured.values(),
-        )
-        (share,) = (line for line in found.headlines if "share" in line.what)
-        self.assertEqual((share.ours, share.seeds), ("0.75", 1))
-
-    def test_right_on_which(self):
-        """McNemar's test takes what results keep."""
-        labels = np.zeros(100, int)
-        wrong = np.zeros([2, 100, 2])
-        wrong[0, :30, 1] = wrong[1, :5, 1] = 1.0
-        found = mnist_table.find(
-            {
-                (arm, 0): {
-                    "test_errors": int(logits.argmax(1).sum()),
-                    "test_examples": 100,
-                    "right": per_example.packed(logits, labels),
-                }
-                for arm, logits in zip(
-                    ("hard", "soft-hard-20"), wrong, strict=True
-                )
-            },
-            experiments.Settings(),
-        )
-        p = comparison.mcnemar(np.arange(100) >= 30, np.arange(100) >= 5)
-        self.assertIn(
-            f"fewer by 25.0, in 1 of 1 seeds; McNemar's p = {p:.2g}",
-            [check.measured for check in found.checks],
-        )
 
 
 class PlotsTest(tf.test.TestCase):

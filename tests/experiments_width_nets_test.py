@@ -192,7 +192,10 @@ class LabelsTest(tf.test.TestCase):
         self.assertAllClose(found["hard"], [[0, 1], [1, 0], [1, 0]])
         self.assertAllClose(found["soft"], sigmoid(1, -0.5, 0.25))
         self.assertAllClose(found["raw"], sigmoid(6, -3, 1.5))
-        self.assertAllClose(found["smooth"], sigmoid(1, -1, -1))
+        # On average as far from 1/2 in its logit: (1 + 1/2 + 1/4) / 3.
+        self.assertAllClose(
+            found["smoothed"], sigmoid(7 / 12, -7 / 12, -7 / 12)
+        )
 
     def test_divergence(self):
         p, q = np.array([0.9, 0.1]), np.array([0.25, 0.75])

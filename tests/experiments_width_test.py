@@ -150,7 +150,7 @@ class RunTest(digits_runs.DigitsTestCase):
         )
         self.assertEqual(
             set(theorem["students"]["10"]["4"]),
-            {"hard", "soft", "raw", "smooth"},
+            {"hard", "soft", "raw", "smoothed"},
         )
         self.assertGreater(theorem["divergence"]["1"]["4"], 0.0)
         page = reports.write_experiment_report(path, "Title", found, "command")
@@ -208,7 +208,7 @@ class FindingsTest(tf.test.TestCase):
                     "hard": hard,
                     "soft": hard - gap - seed,
                     "raw": hard,
-                    "smooth": hard - 20,
+                    "smoothed": hard - 20,
                 }
                 for units in ("4", "8")
             }
@@ -234,7 +234,10 @@ class FindingsTest(tf.test.TestCase):
     def test_findings(self):
         settings = experiments.Settings()
         found = width.find(self.results(50), settings)
-        self.assertEqual([c.holds for c in found.checks], [True] * 3)
+        self.assertEqual([c.holds for c in found.checks], [True] * 5)
+        # Labels that are smoothed as much bring 2 points of the 5.
+        (part, _) = (c for c in found.checks if "has a part" in c.claim)
+        self.assertEqual(part.measured[:5], "+3.10")
         practical, theorem, asked = found.tables
         self.assertIn("+0.10 (-0.15 to +0.35)", practical.rows[0])
         self.assertEqual(practical.rows[0][1], "98.30 (98.05 to 98.55)")
@@ -259,15 +262,19 @@ class FindingsTest(tf.test.TestCase):
         self.assertIn("and +1.10 at T = 4.", found.summary)
         self.assertIn("they bring +5.10 (paper, by projected", found.summary)
         self.assertIn("too: +6.78), and labels", found.summary)
-        self.assertIn("without a teacher +2.00. But labels", found.summary)
+        self.assertIn("without a teacher, +2.00. But labels", found.summary)
         self.assertTrue(found.summary.endswith("(paper 88.84)."))
         # At least three in the mean, and fewer within the interval.
         found = width.find(self.results(31), settings)
-        self.assertEqual([c.is_sure for c in found.checks[1:]], [False] * 2)
-        self.assertEqual([c.holds for c in found.checks], [True] * 3)
-        # Two points are too few.
-        found = width.find(self.results(20), settings)
-        self.assertEqual([c.holds for c in found.checks], [True, False, False])
+        self.assertEqual(
+            [c.is_sure for c in found.checks[1:]], [False, True] * 2
+        )
+        self.assertEqual([c.holds for c in found.checks], [True] * 5)
+        # Two points are too few, and no more than without a teacher.
+        found = width.find(self.results(19), settings)
+        self.assertEqual(
+            [c.holds for c in found.checks], [True, *[False, None] * 2]
+        )
 
     def test_radii_and_controls(self):
         """What the ball does, and labels near 1/2 without a teacher."""
@@ -291,9 +298,7 @@ class FindingsTest(tf.test.TestCase):
         self.assertTrue(at_88.holds)
         self.assertIn("at a radius of 88, which they ask for", found.summary)
         ours = {line.what.partition(": ")[2]: line for line in found.headlines}
-        near = ours[
-            "projected, B = 10, labels moved as near to 1/2, no teacher"
-        ]
+        near = ours["projected, B = 10, labels smoothed as much, no teacher"]
         self.assertEqual(near.ours[:5], "+2.00")
         self.assertEqual(near.paper, "-")
         self.assertEqual(ours["projected, B = 10"].paper, "+6.78")
@@ -342,7 +347,7 @@ class FindingsTest(tf.test.TestCase):
             if key[1] == 0
         }
         found = width.find(one, experiments.Settings())
-        self.assertEqual([c.holds for c in found.checks], [None] * 3)
+        self.assertEqual([c.holds for c in found.checks], [None] * 5)
         quick = {key: result for key, result in one.items() if "-all" in key[0]}
         found = width.find(quick, experiments.Settings(quick=True))
         self.assertEqual(found.summary, "")

@@ -51,6 +51,7 @@ class ResultsPageTest(tf.test.TestCase):
                 "dataset": ["mnist", "3.0.1", "train"],
                 "counted_on": "test",
                 "form": form,
+                "fixed": omitted_class.FIXED,
             },
         )
         with done.begin():
@@ -64,7 +65,9 @@ class ResultsPageTest(tf.test.TestCase):
         page = " ".join((self.folder / "README.md").read_text().split())
         self.assertIn("as it is | 133 | 125.0 (68.1 to 181.9) | 3 |", page)
         self.assertIn(
-            "--output_dir=docs/results/omitted_class` | 3 of 5 | 4 min |", page
+            f"--output_dir={self.folder}/omitted_class` | 3 of 5 | 4 min | "
+            "8 min |",
+            page,
         )
         # 9.9 to 14.4% of the 3s are missed, and 2% after the shift.
         self.assertIn("missed | 12.4 (6.7 to 18.0)% | holds |", page)
@@ -81,13 +84,22 @@ class ResultsPageTest(tf.test.TestCase):
         self.write_units()
         folder = self.folder / "omitted_class"
         one = experiments.read_done(omitted_class, folder)
-        done = {"one": one, "two": dataclasses.replace(one, seconds=7260.0)}
+        # Three seeds of 90 seconds, of five.
+        self.assertEqual((one.seconds, one.expected_seconds), (270.0, 450.0))
+        two = dataclasses.replace(
+            one,
+            seconds=7260.0,
+            expected_seconds=8000.0,
+            extra_arms=("further", "else"),
+        )
+        done = {"one": one, "two": two}
         page = reports.write_results_page(
             self.folder, {"one": "A", "two": "B"}, done
         )
         rows = [" ".join(line.split()) for line in page.splitlines()]
-        self.assertIn("| all but `two` | | | 4 min |", rows)
-        self.assertIn("| all | | | 2 h 6 min |", rows)
+        self.assertIn("| all but `two` | | | 4 min | 8 min |", rows)
+        self.assertIn("| all | | | 2 h 6 min | 2 h 21 min |", rows)
+        self.assertIn("/two`, then with `--arms=further,else`, too |", page)
 
     def test_another_plan(self):
         self.write_units(student_units=(7,))
@@ -112,9 +124,15 @@ class ResultsPageTest(tf.test.TestCase):
         if not done:
             self.skipTest("no results are committed")
         page = (_RESULTS / "README.md").read_text("utf-8")
-        table = reports.headline_table(done)
-        self.assertIn(table, page)
-        self.assertIn(table, (sources.ROOT / "README.md").read_text("utf-8"))
+        readme = (sources.ROOT / "README.md").read_text("utf-8")
+        self.assertIn(reports.headline_table(done), page)
+        self.assertIn(reports.headline_table(done, of_paper=True), readme)
+        for table in (
+            reports.marks_table(done),
+            reports.commands_table(done, "docs/results"),
+        ):
+            self.assertIn(table, page)
+            self.assertIn(table, readme)
         for name in done:
             for path in (_RESULTS / name).glob("seed-*.json"):
                 text = path.read_text("utf-8")

@@ -5,6 +5,9 @@ An augmentation is a function `(image, seed) -> image` of one image, shape
 shape `[2]`. All that is random in it comes from that seed. `batches` makes the
 seed of the seed of the data, the epoch and the position of the example in the
 data set, so that no order, batch size or number of threads makes a difference.
+One that can do a batch at once, to the same pixels, has that as its attribute
+`of_batch`, a function `(images, seeds) -> images`; others are called for one
+image after the other.
 """
 
 import numbers
@@ -13,6 +16,7 @@ import tensorflow as tf
 
 from kd_keras import keras_hooks
 from kd_keras import pixels
+from kd_keras.datasets import philox
 
 
 def random_shift(max_pixels):
@@ -61,6 +65,20 @@ def random_shift(max_pixels):
         shifted = tf.slice(padded, tf.pad(corner, [[0, 1]]), tf.shape(image))
         return tf.ensure_shape(shifted, image.shape)
 
+    def shift_batch(images, seeds):
+        corners = philox.integers_below(2 * max_pixels + 1, seeds)
+        for axis in (0, 1):
+            height = tf.shape(images)[1]
+            margin = [max_pixels, max_pixels]
+            padded = tf.pad(images, [[0, 0], margin, [0, 0], [0, 0]])
+            rows = corners[:, axis, tf.newaxis] + tf.range(height)
+            # The other axis becomes the one whose slices lie together.
+            images = tf.transpose(
+                tf.gather(padded, rows, batch_dims=1), [0, 2, 1, 3]
+            )
+        return images
+
+    shift.of_batch = shift_batch
     return shift
 
 
@@ -172,7 +190,9 @@ def augmented(augment, images, seeds, spec):
     """Applies an augmentation to each image of a batch.
 
     Args:
-        augment: function `(image, seed) -> image`.
+        augment: function `(image, seed) -> image`. One that has an attribute
+            `of_batch` does the same by that for all images at once, a function
+            of images and seeds.
         images: tensor, shape `[batch, height, width, channels]`.
         seeds: int32 tensor, shape `[batch, 2]`.
         spec: what `check_augmentation` says that it gives.
@@ -191,6 +211,10 @@ def augmented(augment, images, seeds, spec):
     >>> print(halved[:, 0, 0, 0].numpy())
     [0.5 0.5]
     """
+    if hasattr(augment, "of_batch"):
+        made = augment.of_batch(images, seeds)
+        batch = tf.TensorShape(images.shape[:1])
+        return tf.ensure_shape(made, batch.concatenate(spec.shape))
     # One after the other within a batch, as batches run side by side. Drawing
     # for a whole batch at once (tf.vectorized_map) takes twice as long.
     return tf.map_fn(

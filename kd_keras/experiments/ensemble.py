@@ -24,6 +24,7 @@ from kd_keras.experiments import per_example
 
 TITLE = "Ten nets, their ensemble, and one net distilled from it"
 NUM_SEEDS = 5
+FIXED = {"optimizer": laboratory.OPTIMIZER}
 
 # All of it in a quick run.
 _NUM_EXAMPLES = 10_000
@@ -207,8 +208,10 @@ def _summary(results):
     )
     longer, _ = findings.paired(results, "longer", "distilled")
     control = (
-        "A net that learns from labels alone for as long as that one makes "
-        f"{statistics.fmean(_errors(longer)):.1f}."
+        "But that one was trained for three times as long as the members, and "
+        "a net that learns from labels alone for as long makes "
+        f"{statistics.fmean(_errors(longer)):.1f}: how much of the gain is the "
+        "ensemble's this cannot tell."
         if longer
         else ""
     )
@@ -233,7 +236,8 @@ def _headlines(results, errors):
     if ensemble:
         share = _kept(ensemble, distilled)
         yield findings.Headline(
-            "share of the ensemble's gain that one distilled net keeps",
+            "share of the ensemble's gain that one distilled net keeps, which "
+            "is trained for three times as long",
             f"{_PAPER_SHARE:.2f} (speech)",
             share.text,
             share.seeds,
@@ -262,11 +266,16 @@ def _checks(results, settings):
         yield _fewer(_of_one(ensemble), distilled, "a net of the ensemble")
         if not settings.quick:
             yield findings.check_share(
-                f"{_SAYS['distilled']}: share of the ensemble's gain that is "
-                "kept: at least 0.8",
+                f"{_SAYS['distilled']}, trained for three times as long as "
+                "the members: share of the ensemble's gain that is kept: at "
+                "least 0.8",
                 _kept(ensemble, distilled),
                 0.8,
                 f"; paper {_PAPER_SHARE:.2f}",
+                "on all examples, trained for as long as the members: 0.14; "
+                "of 10,000, T = 2, 4 and 20 for as long: 178, 172, 181 errors "
+                "where the ten make 165; for three times as long: 174, 168, "
+                "167",
             )
     for arm in ("longer", "from-one"):
         control, distilled = findings.paired(results, arm, "distilled")

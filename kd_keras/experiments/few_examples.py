@@ -34,6 +34,8 @@ _SOFT = {
     "soft-hard-20": {"temperature": 20.0, "soft_weight": 0.9},
     "soft-masked-20": {"temperature": 20.0, "soft_weight": 1.0},
 }
+# What is the same in all plans.
+FIXED = {"optimizer": laboratory.OPTIMIZER, "students": _SOFT}
 _SAYS = {
     "full": "all examples, labels",
     "hard": "few, labels",
@@ -192,7 +194,7 @@ def find(results, settings):
             "train",
             "test",
             "test errors",
-            "lost after the best epoch",
+            "lost after the best look",
         ),
         rows,
         "The paper's numbers are of its speech data and another net: they are "
@@ -200,6 +202,9 @@ def find(results, settings):
         "by one. Means with 95% intervals over the seeds, each of which has a "
         "teacher and a choice of examples of its own. The last column, in "
         "points of test accuracy, is a diagnostic: no epoch was chosen by it. "
+        "It is taken from 20 looks along the way, and is larger where the best "
+        "epoch lies between two of them. The teacher has learnt from the "
+        "labels of all examples. "
         f"Few: {plan(settings).share:.0%} of the examples.",
     )
     dots = findings.Dots(
@@ -218,8 +223,8 @@ def find(results, settings):
             for arm in ("hard", "soft-20")
             if arm in by_arm
         },
-        note="What labels alone lose after their best epoch is what the paper "
-        "stops early for.",
+        note="At 20 epochs. What labels alone lose after the best one is what "
+        "the paper stops early for.",
     )
     plots = (dots, lines) if lines.lines else (dots,)
     return findings.Findings(
@@ -241,8 +246,9 @@ def _summary(results, by_arm, of):
         statistics.fmean(_test_accuracy(by_arm[arm])) for arm in (*arms, "full")
     )
     return (
-        f"With {of.share:.0%} of the examples soft targets bring {soft:.2f}% "
-        f"and labels {hard:.2f}%; with all of them labels bring {every:.2f}%: "
+        f"With {of.share:.0%} of the examples soft targets, of a teacher that "
+        f"learnt from all, bring {soft:.2f}% and labels {hard:.2f}%; with all "
+        f"of them labels bring {every:.2f}%: "
         f"soft targets close {share.value:.2f} of that gap (paper: {paper})."
     )
 
@@ -308,19 +314,19 @@ def _checks(results):
     gained = comparison.paired_difference(
         _test_accuracy(soft), _test_accuracy(hard)
     )
-    yield findings.Check(
-        "soft targets of a few beat labels of the same, by 2 points or more "
-        "in the mean",
-        f"{comparison.difference_text(gained, 2)} points"
-        f"{per_example.mcnemar_text(hard, soft)}",
-        findings.is_above(gained, 2),
+    yield findings.check_difference(
+        "soft targets of a few beat labels of the same, by 2 points or more",
+        gained,
+        2,
+        f" points{per_example.mcnemar_text(hard, soft)}",
+        digits=2,
     )
     for says, found, least, most in (
         ("soft targets need no early stopping: at most", soft, -1, 0.3),
         ("labels do need it: more than", hard, 0.3, 100),
     ):
         yield findings.check_mean(
-            f"{says} 0.3 points are lost after the best epoch",
+            f"{says} 0.3 points are lost after the best of 20 looks",
             _after_the_best(found),
             least,
             most,
@@ -337,5 +343,9 @@ def _checks(results):
     arms, says, paper = _RECOVER[0]
     if share := _recovered(results, *arms):
         yield findings.check_share(
-            f"{says}: at least 0.5", share, 0.5, f"; paper {paper}"
+            f"{says}: at least 0.5",
+            share,
+            0.5,
+            f"; paper {paper}",
+            "batches of 100, 50 and 25: 440, 425 and 416 errors; T = 4 472",
         )

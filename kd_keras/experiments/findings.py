@@ -57,6 +57,30 @@ def is_above(difference, at_least=0.0):
     return False if high < at_least else None
 
 
+def check_difference(claim, difference, at_least=0.0, more="", digits=1):
+    """Whether a mean difference is above 0, and reaches a limit.
+
+    Args:
+        claim: What is expected.
+        difference: Mean and the bounds of its interval.
+        at_least: The limit. Defaults to 0.
+        more: What is to be said behind it. Defaults to nothing.
+        digits: Digits behind the point. Defaults to 1.
+
+    Returns:
+        A `Check`; it is sure where all of the interval reaches the limit, or
+        none of it.
+    """
+    _, low, high = difference
+    holds = is_above(difference, at_least)
+    return Check(
+        claim,
+        comparison.difference_text(difference, digits) + more,
+        holds,
+        is_sure=holds is None or low >= at_least or high < at_least,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Share:
     """A share of a gap, over paired seeds.
@@ -202,6 +226,8 @@ class Check:
         is_certain: Whether a quick run must hold it, too.
         is_sure: Whether all of the interval says what its middle says.
             Defaults to True, as where there is no interval.
+        tried: Of a mark that was set, what was tried to reach it, and what
+            that gave; empty of other claims.
     """
 
     claim: str
@@ -209,10 +235,11 @@ class Check:
     holds: bool | None
     is_certain: bool = False
     is_sure: bool = True
+    tried: str = ""
 
 
 def check_mean(
-    claim, values, least=-math.inf, most=math.inf, digits=1, unit=""
+    claim, values, least=-math.inf, most=math.inf, digits=1, unit="", tried=""
 ):
     """Whether a mean over the seeds, and its interval, lie in a range.
 
@@ -223,6 +250,7 @@ def check_mean(
         most: Upper end of the range. Defaults to infinity.
         digits: Digits behind the point in what was measured. Defaults to 1.
         unit: What is said behind it. Defaults to nothing.
+        tried: As of `Check`. Defaults to nothing: it is no mark.
 
     Returns:
         A `Check`.
@@ -240,10 +268,11 @@ def check_mean(
         comparison.difference_text(bounds, digits) + unit,
         holds,
         is_sure=is_sure,
+        tried=tried,
     )
 
 
-def check_share(claim, share, at_least, more=""):
+def check_share(claim, share, at_least, more="", tried=""):
     """Whether a share reaches a limit.
 
     Args:
@@ -251,6 +280,7 @@ def check_share(claim, share, at_least, more=""):
         share: A `Share`.
         at_least: The limit.
         more: What is to be said behind the share. Defaults to nothing.
+        tried: As of `Check`. Defaults to nothing: it is no mark.
 
     Returns:
         A `Check`.
@@ -258,14 +288,15 @@ def check_share(claim, share, at_least, more=""):
     holds, is_sure = _lies(
         (share.value, share.low, share.high), share.seeds, at_least
     )
-    return Check(claim, share.text + more, holds, is_sure=is_sure)
+    return Check(claim, share.text + more, holds, is_sure=is_sure, tried=tried)
 
 
 def _lies(bounds, seeds, least=-math.inf, most=math.inf):
     """Whether a value lies in a range, and whether its interval says so."""
-    if seeds == 1:
-        return None, True
     value, low, high = bounds
+    # Of one seed there is no interval, nor of a ratio to what may be 0.
+    if seeds == 1 or not math.isfinite(low):
+        return None, True
     holds = least <= value <= most
     if holds:
         return True, least <= low and high <= most

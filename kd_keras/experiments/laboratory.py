@@ -20,6 +20,8 @@ from kd_keras.training import curves
 from kd_keras.training import data as data_lib
 from kd_keras.training import fitting
 
+# How a `Recipe` trains, in words, for what is written down.
+OPTIMIZER = "Adam, with a rate that falls to 0 along a cosine"
 PREPARE = "python -c \"import tensorflow_datasets as tfds; tfds.load('mnist')\""
 
 
@@ -231,14 +233,12 @@ class Laboratory:
                 f"{str(error).splitlines()[0]}"
             ) from error
 
-    def store(self, name, teacher, temperature=None, **views):
+    def store(self, name, teacher, **views):
         """Soft targets of the training examples, written once and kept.
 
         Args:
             name: Name of their directory.
             teacher: Whose they are.
-            temperature: As `soft_targets.open_store` takes it. Defaults to
-                None.
             **views: `augment`, `augment_seed` and `num_views`, as
                 `soft_targets.write` takes them.
 
@@ -246,14 +246,13 @@ class Laboratory:
             `soft_targets.SoftTargets`.
         """
         path = self.folder / name
+        self.folder.mkdir(parents=True, exist_ok=True)
         with locks.hold(self.folder / f"{name}.writing", wait=True):
             if not path.exists():
                 soft_targets.write(
                     path, teacher, self.train, stream=io.StringIO(), **views
                 )
-        return soft_targets.open_store(
-            path, teacher=teacher, temperature=temperature
-        )
+        return soft_targets.open_store(path, teacher=teacher)
 
 
 def digest(*parts):

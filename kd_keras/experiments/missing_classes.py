@@ -16,6 +16,8 @@ ARMS = {
     "soft-20": {"temperature": 20.0, "soft_weight": 1.0},
     "soft-hard-20": {"temperature": 20.0, "soft_weight": 0.9},
 }
+# What is the same in all plans.
+FIXED = {"optimizer": laboratory.OPTIMIZER, "students": ARMS}
 SAYS = {
     "hard": "labels",
     "soft-20": "soft targets, T = 20",

@@ -1,5 +1,7 @@
 """What the first table found: errors, shares of the gap, temperatures."""
 
+import itertools
+import math
 import statistics
 
 from kd_keras import comparison
@@ -30,6 +32,20 @@ _RECOVER = {
     "teacher that soft targets at T = 20 on jittered images close",
 }
 _PAPER_SHARE = (146 - 74) / (146 - 67)
+# What was tried to reach a mark: errors of 10,000 held-out training examples.
+_TRIED = {
+    ("teacher", 75): "60 epochs 110 errors, 240 epochs 84",
+    (("hard", "soft-hard-20"), 0.8): "other temperatures, weights, rates, "
+    "batches, more epochs, weight decay: 113 errors or more, where labels make "
+    "162",
+    (("hard", "masked-20"), 0.8): "new images that the teacher knows: noise 93 "
+    "errors, mixed images 102, masks 85, masks for 240 epochs 80",
+    ("soft-hard-20", 74): "as for its share of the gap",
+    ("views-20", 74): "the mean over nine views of the teacher, 70 errors "
+    "where it makes 76: 105 to 107",
+    ("masked-20", 74): "as for its share of the gap",
+    ("jittered-20", 67): "60 epochs 84 errors, 160 epochs 79, 240 taken",
+}
 SAYS = {
     "teacher": "teacher: dropout, max-norm, jitter",
     "teacher-views": "its mean over nine shifted views",
@@ -261,27 +277,34 @@ def _helps(results):
 
 
 def _marks(results, errors):
-    """The lines of the protocol, and marks that were set."""
-    for arm, least, most in (
-        ("teacher", 0, 105),
-        ("teacher", 0, 75),
-        ("hard", 125, 180),
-        ("soft-hard-20", 0, 74),
-        ("views-20", 0, 74),
-        ("masked-20", 0, 74),
-        ("jittered-20", 0, 67),
-    ):
+    """The lines of the protocol, and marks that were set, in their order."""
+
+    def at_most(arm, most, least=0):
         if arm in errors:
             limits = f"{least} to {most}" if least else f"at most {most}"
             yield findings.check_mean(
-                f"{SAYS[arm]}: {limits} errors", errors[arm], least, most
+                f"{SAYS[arm]}: {limits} errors",
+                errors[arm],
+                least,
+                most,
+                tried=_TRIED.get((arm, most), ""),
             )
+
+    yield from at_most("teacher", 105)
+    yield from at_most("teacher", 75)
+    yield from at_most("hard", 180, least=125)
     for arms, says in _RECOVER.items():
         share = _recovered(results, *arms)
         for at_least in (0.5, 0.8) if share else ():
             yield findings.check_share(
-                f"share of the gap {says}: at least {at_least}", share, at_least
+                f"share of the gap {says}: at least {at_least}",
+                share,
+                at_least,
+                tried=_TRIED.get((arms, at_least), ""),
             )
+    for arm in ("soft-hard-20", "views-20", "masked-20"):
+        yield from at_most(arm, 74)
+    yield from at_most("jittered-20", 67)
 
 
 def _of_temperatures(results):
@@ -301,15 +324,7 @@ def _of_temperatures(results):
             f"{comparison.difference_text(difference)}",
             findings.is_above(difference) if 1.5 <= best <= 6 else False,
         )
-        inside = max(means[3], means[4])
-        outside = min(means[t] for t in TEMPERATURES if t not in (3, 4))
-        yield findings.Check(
-            "30 units, as the paper has it: T = 3 and 4 make fewer errors than "
-            "lower and higher temperatures",
-            f"at most {inside:.1f}; the others at least {outside:.1f}",
-            inside < outside,
-            is_sure=False,
-        )
+        yield _paper_of_30(of_30, means)
         for_labels = _paired(results, "30-hard", f"30-{best}")
         if for_labels[0]:
             fewer = comparison.paired_difference(*for_labels)
@@ -320,10 +335,45 @@ def _of_temperatures(results):
             )
     of_300 = _paired(results, *(f"300-{t}" for t in (8, 20, 100)))
     if of_300[0]:
-        means = [statistics.fmean(values) for values in of_300]
-        yield findings.Check(
-            "300 units: means of T = 8, 20 and 100 within 15 errors of each "
-            "other",
-            ", ".join(f"{value:.1f}" for value in means),
-            max(means) - min(means) <= 15,
-        )
+        yield _paper_of_300(of_300)
+
+
+def _paper_of_30(of_30, means):
+    """The paper's sentence on 30 units, by the temperatures next to it."""
+    inside = min((3, 4), key=means.get)
+    outside = min((t for t in means if t not in (3, 4)), key=means.get)
+    # Errors by which the best one outside makes more than the best inside.
+    more = comparison.paired_difference(
+        *(of_30[TEMPERATURES.index(t)] for t in (outside, inside))
+    )
+    return findings.Check(
+        "30 units, as the paper has it: T = 3 or 4 makes fewer errors than "
+        "lower and higher temperatures",
+        f"T = {inside} {means[inside]:.1f}, T = {outside} "
+        f"{means[outside]:.1f}: {comparison.fewer_text(more)}",
+        findings.is_above(more),
+    )
+
+
+def _paper_of_300(of_300):
+    """The paper's sentence on 300 units: how far temperatures are apart."""
+    means = [statistics.fmean(values) for values in of_300]
+    differences = [
+        comparison.paired_difference(one, other)
+        for one, other in itertools.combinations(of_300, 2)
+    ]
+    farthest = max(
+        abs(end) for _, low, high in differences for end in (low, high)
+    )
+    spread = max(means) - min(means)
+    return findings.Check(
+        "300 units: means of T = 8, 20 and 100 within 15 errors of each other",
+        ", ".join(f"{value:.1f}" for value in means)
+        + (
+            f"; by the intervals of pairs up to {farthest:.1f} apart"
+            if math.isfinite(farthest)
+            else ""
+        ),
+        spread <= 15,
+        is_sure=farthest <= 15 or spread > 15,
+    )

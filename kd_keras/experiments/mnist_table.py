@@ -39,6 +39,19 @@ _STUDENTS = {
 }
 # Pixels by which the images are shifted over which a teacher takes its mean.
 _VIEWS_SHIFT = 1
+# What is the same in all plans.
+FIXED = {
+    "optimizer": laboratory.OPTIMIZER,
+    "students": {
+        arm: {
+            name: value.__name__ if name == "soft_loss" else value
+            for name, value in how.items()
+        }
+        for arm, how in _STUDENTS.items()
+    },
+    "soft_weight_of_narrow": _SOFT_WEIGHT,
+    "views_shift": _VIEWS_SHIFT,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _headlines(found):
         if ratios:
             yield findings.Headline(
                 "gradient noise relative to its mean, T = 20 over labels, "
-                f"epoch {epoch}",
+                f"epoch {epoch}, geometric mean",
                 "-",
                 spread_text(ratios),
                 len(ratios),

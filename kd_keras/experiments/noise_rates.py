@@ -179,11 +179,18 @@ def _checks(found):
     if pairs and all(None not in pair for pair in pairs):
         ratios = [of_soft / of_hard for of_soft, of_hard in pairs]
         # Without the factor the same runs have rates 400 times as large.
-        for says, factor in (("with", 1), ("without", 400)):
+        for says, factor in (
+            ("with T ** 2 in the loss", 1),
+            (
+                "without T ** 2 in the loss, by which alone it is 400 times as "
+                "large",
+                400,
+            ),
+        ):
             each = [factor * ratio for ratio in ratios]
             yield findings.Check(
-                f"the largest stable learning rate at T = 20, {says} T ** 2 "
-                "in the loss, is at least that of labels in every seed",
+                f"the largest stable learning rate at T = 20, {says}, is at "
+                "least that of labels in every seed",
                 f"{_span(each)} of that of labels",
                 min(each) >= 1,
             )

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import statistics
 import time
 
 import keras
@@ -73,6 +74,7 @@ def run_experiment(
             "dataset": [lab.train.name, lab.train.version, lab.train.split],
             "counted_on": lab.test.source.split,
             "plan": plan,
+            "fixed": _fixed(experiment),
         },
     )
     with units.begin():
@@ -103,6 +105,10 @@ class Done:
         found: `findings.Findings` of the full form.
         seconds: What its units took, teachers included that were not kept
             from another experiment.
+        expected_seconds: What those of all seeds take, by the median over the
+            seeds of each arm that has any.
+        extra_arms: Arms that are there though a run leaves them out where
+            they are not named.
         machine: On what, as text; several in order of their names.
         versions: Dict of packages to versions, of the first unit.
         seeds: How many seeds have a result.
@@ -111,6 +117,8 @@ class Done:
 
     found: findings.Findings
     seconds: float
+    expected_seconds: float
+    extra_arms: tuple[str, ...]
     machine: str
     versions: dict[str, str]
     seeds: int
@@ -139,17 +147,29 @@ def read_done(experiment, folder):
         {
             "form": _form(settings),
             "plan": dataclasses.asdict(experiment.plan(settings)),
+            "fixed": _fixed(experiment),
         },
     )
     each = list(results.values())
+    of_arms = {}
+    for (arm, _), result in results.items():
+        of_arms.setdefault(arm, []).append(result["seconds"])
+    extra = getattr(experiment, "EXTRA_ARMS", ())
     return Done(
         _find(experiment, results, laboratory.Settings()),
         sum(result["seconds"] for result in each),
+        experiment.NUM_SEEDS * sum(map(statistics.median, of_arms.values())),
+        tuple(arm for arm in extra if arm in of_arms),
         ", ".join(sorted({result["machine"] for result in each})),
         each[0]["versions"],
         len({seed for _, seed in results}),
         experiment.NUM_SEEDS,
     )
+
+
+def _fixed(experiment):
+    """What results depend on besides the plan, a dict."""
+    return getattr(experiment, "FIXED", {})
 
 
 def _form(settings):

@@ -142,7 +142,9 @@ class Work:
             "augment_seed": self._seed,
             "num_views": of.num_views,
         }
-        store = self._lab.store(f"{name}-targets", teacher, **views)
+        store = self._lab.store(
+            f"{name}-targets-{of.num_views}", teacher, **views
+        )
         return self._lab.fit(
             f"student-{of_whom}",
             lambda: self._net(_STUDENT_SEEDS + self._seed),

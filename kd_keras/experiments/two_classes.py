@@ -16,6 +16,7 @@ from kd_keras.experiments import missing_classes
 
 TITLE = "7s and 8s alone: ten classes learnt from two"
 NUM_SEEDS = 5
+FIXED = missing_classes.FIXED
 _KEPT = (7, 8)
 _PAPER = {"plain": 47.3, "best": 13.2}
 
@@ -199,10 +200,13 @@ def _checks(results, percent, shifts):
         "soft targets: at most 50% errors", plain, most=50, unit="%"
     )
     yield findings.check_mean(
-        "after the shift without labels: at most 15%",
+        "errors after the shift without labels: at most 15%",
         matched,
         most=15,
         unit="%",
+        tried="batches of 512, which missed it on the test split (15.6%), "
+        "which is why others were looked for: on held-out examples 15.7%, of "
+        "128 at half the rate 10.5 and 12.2%",
     )
     best = percent["soft-20", "best"]
     gains = [before - after for before, after in zip(plain, best, strict=True)]

@@ -37,7 +37,8 @@ class Units:
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise ValueError(
                 f"{self.folder} holds something else than results of an "
-                "experiment. Choose another output directory."
+                f"experiment, or has lost its {_CONFIG}. Choose another output "
+                "directory."
             )
         self._config = config
 
@@ -81,7 +82,7 @@ def check_config(folder, config):
 
 
 def _check(folder, config):
-    found = _loaded(folder / _CONFIG)
+    found = _loaded_config(folder)
     for name, value in config.items():
         if found.get(name) != value:
             raise ValueError(
@@ -101,14 +102,32 @@ def _loaded(path):
         ) from None
 
 
+def _loaded_config(folder):
+    path = pathlib.Path(folder) / _CONFIG
+    if not path.exists():
+        raise ValueError(
+            f"{folder} holds results and no {_CONFIG}, which says of what. Put "
+            "it back, or make the results again in another directory."
+        )
+    config = _loaded(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no configuration of results.")
+    return config
+
+
 def form_of(folder):
     """Which form results are of: "full", "quick" or "selection"."""
-    return _loaded(pathlib.Path(folder) / _CONFIG)["form"]
+    return _loaded_config(folder)["form"]
+
+
+def seconds(folder):
+    """How long the units in a directory of results took, all together."""
+    return sum(result.get("seconds", 0) for result in read(folder).values())
 
 
 def describe_data(folder):
     """What a directory of results was trained and counted on, as text."""
-    config = _loaded(pathlib.Path(folder) / _CONFIG)
+    config = _loaded_config(folder)
     name, version, split = config["dataset"]
     return f"{name} {version}, {split}; counted on {config['counted_on']}"
 

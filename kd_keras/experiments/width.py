@@ -11,8 +11,9 @@ Their theorems are of another training than usual: output weights are fixed,
 the others are projected onto a ball around their start after each step, and
 soft labels are near 1/2. Both are run here: `practical`, all weights by Adam,
 and `theorem`. The latter has two controls: the teacher's outputs as they are
-(`raw`), and soft labels as near to 1/2 in which no teacher has a part
-(`smooth`). With noise on the pixels the practical one has a harder task; so
+(`raw`), and labels that are smoothed until they are as near to 1/2 as the soft
+ones are on average, the same for all examples of a class (`smoothed`). With
+noise on the pixels the practical one has a harder task; so
 has `deep`, two groups of CIFAR-100 with convolutional nets.
 """
 
@@ -26,6 +27,10 @@ from kd_keras.experiments import width_training
 
 TITLE = "Soft against hard labels over the width of the student"
 NUM_SEEDS = 5
+FIXED = {
+    "optimizer": laboratory.OPTIMIZER,
+    "temperatures": width_students.TEMPERATURES,
+}
 
 
 @dataclasses.dataclass(frozen=True)

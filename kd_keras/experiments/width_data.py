@@ -7,8 +7,8 @@ import numpy as np
 
 from kd_keras import datasets
 
-# Two groups of CIFAR-100, and the classes of each. They are confused often:
-# both hold large mammals in the open.
+# Two groups of CIFAR-100, and the classes of each. Both hold large
+# mammals in the open, so that they are not easily told apart.
 GROUPS = {
     "large_carnivores": ("bear", "leopard", "lion", "tiger", "wolf"),
     "large_omnivores_and_herbivores": (

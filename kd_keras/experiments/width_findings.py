@@ -82,7 +82,8 @@ def _practical_table(tasks):
         "alone; pairs share initial weights and order. Digits: is it above 4? "
         "Images of CIFAR-100: large carnivores (five classes) or large "
         "omnivores and herbivores (five)? Of these the width is that of the "
-        "convolutions.",
+        "convolutions, and accuracy is counted on 1,000 images of the test "
+        "split, which makes 3 points between two single nets nothing.",
     )
 
 
@@ -94,7 +95,7 @@ def _theorem_table(tasks):
             paper_gap(task, width, radius),
             *(
                 signed(gap_of(found, target, width, radius))
-                for target in ("soft", "smooth", "raw")
+                for target in ("soft", "smoothed", "raw")
             ),
         ]
         for task, found in tasks.items()
@@ -105,7 +106,7 @@ def _theorem_table(tasks):
         "Fixed output weights, projected descent: accuracy, %, and what other "
         "labels add",
         (
-            *("task, radius, width", "labels", "paper", "soft", "no teacher"),
+            *("task, radius, width", "labels", "paper", "soft", "smoothed"),
             "as they are",
         ),
         rows,
@@ -117,8 +118,9 @@ def _theorem_table(tasks):
         "above labels of the same radius; so is the paper's number of soft "
         "labels, which gives no radius. Soft: the sigmoid of the teacher's "
         "logit over its largest size on the training set, which is no kernel "
-        "limit. No teacher: the sigmoid of 1 for the class of the label, the "
-        "share of the gap that needs none. As they are: the sigmoid of the "
+        "limit. Smoothed: labels that are as near to 1/2 as these are on "
+        "average, the same for all examples of a class: what they add needs no "
+        "teacher. As they are: the sigmoid of the "
         "teacher's logit itself. What is said here holds for these radii and "
         "these labels.",
     )
@@ -211,7 +213,7 @@ def _theorem_lines(tasks):
     says = {
         "hard": "labels",
         "soft": "soft labels",
-        "smooth": "as soft, no teacher",
+        "smoothed": "labels, smoothed as much",
         "raw": "teacher's outputs as they are",
     }
     return findings.Lines(
@@ -252,5 +254,7 @@ def _deep_lines(tasks):
             "student, T = 4": over_noise(of("soft-4")),
         },
         log_x=True,
-        note="Mean with the standard deviation over the seeds.",
+        note="Mean with the standard deviation over the seeds. The paper has a "
+        "pair of classes of CIFAR-10, cats and dogs, and finds that soft "
+        "labels add more with more noise.",
     )

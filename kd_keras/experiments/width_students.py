@@ -13,7 +13,7 @@ from kd_keras.experiments import width_training
 # Seeds of teachers are apart from those of students.
 _TEACHER_SEEDS = 1_000_000
 # Temperatures of the soft targets of students that the Distiller trains.
-_TEMPERATURES = {"soft-1": 1.0, "soft-4": 4.0}
+TEMPERATURES = {"soft-1": 1.0, "soft-4": 4.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,8 +193,10 @@ def theorem_labels(teacher_logits, labels):
     - `soft`: `sigmoid(z / max(abs(z)))`, as near to 1/2 as the theorem has
       them;
     - `raw`: `sigmoid(z)`, what the teacher says;
-    - `smooth`: `sigmoid(1)` for the class of the label, the same for all
-      examples: as near to 1/2, and nothing of the teacher.
+    - `smoothed`: `sigmoid(s)` for the class of the label, the same for all
+      examples, with `s` the mean of `abs(z) / max(abs(z))`: labels that are
+      on average as near to 1/2 as the soft ones, and tell nothing else of the
+      teacher.
 
     Args:
         teacher_logits: float array, `[examples, 2]`.
@@ -205,10 +207,12 @@ def theorem_labels(teacher_logits, labels):
     """
     z = np.asarray(teacher_logits, np.float64)
     z = z[:, 1] - z[:, 0]
+    near = z / np.abs(z).max()
+    size = np.abs(near).mean()
     soft = {
-        "soft": z / np.abs(z).max(),
+        "soft": near,
         "raw": z,
-        "smooth": np.where(labels == 1, 1.0, -1.0),
+        "smoothed": np.where(labels == 1, size, -size),
     }
     return {
         "hard": width_training.one_hot(labels),
@@ -255,10 +259,10 @@ def _kept(lab, called, build, recipe, task, seed):
 def _distilled(build, recipe, task, teacher_logits, seed, title):
     """Errors of students on labels, and on soft targets of temperatures."""
     students = {}
-    for target in ("hard", *_TEMPERATURES):
+    for target in ("hard", *TEMPERATURES):
         soft = None
         if target != "hard":
-            soft = teacher_logits, _TEMPERATURES[target]
+            soft = teacher_logits, TEMPERATURES[target]
         model = width_training.distil(
             build(),
             task.train,
