@@ -56,7 +56,9 @@ class ResultsPageTest(tf.test.TestCase):
         )
         with done.begin():
             for seed, unseen in enumerate((100, 130, 145)):
-                done.finish("soft-20", seed, _unit(unseen))
+                # The last one beside other work.
+                result = {**_unit(unseen), "seconds": (90.0, 90.0, 300.0)[seed]}
+                done.finish("soft-20", seed, result)
 
     def test_page(self):
         self.write_units()
@@ -65,7 +67,7 @@ class ResultsPageTest(tf.test.TestCase):
         page = " ".join((self.folder / "README.md").read_text().split())
         self.assertIn("as it is | 133 | 125.0 (68.1 to 181.9) | 3 |", page)
         self.assertIn(
-            f"--output_dir={self.folder}/omitted_class` | 3 of 5 | 4 min | "
+            f"--output_dir={self.folder}/omitted_class` | 3 of 5 | 8 min | "
             "8 min |",
             page,
         )
@@ -74,6 +76,21 @@ class ResultsPageTest(tf.test.TestCase):
         # Of 5 to 50 3s the mean is below the limit, its interval is not.
         self.assertIn("at most 3.5% | 3.0 (-2.7 to 8.6)% | holds in the", page)
         self.assertIn("abacus, 2 CPU cores, with keras 3.15.1", page)
+        marks = page[page.index("## The marks") : page.index("## All numbers")]
+        self.assertEqual(marks.count("(`omitted_class`) |"), 1)
+        self.assertIn(
+            "at most 3.5% (`omitted_class`) | 3.0 (-2.7 to 8.6)% | reached in "
+            "the mean | the recipe of",
+            marks,
+        )
+        done = experiments.read_done(
+            omitted_class, self.folder / "omitted_class"
+        )
+        table = reports.headline_table({"omitted_class": done}, of_paper=True)
+        self.assertIn("as it is", table)
+        self.assertNotIn("matches the prior", table)
+        report = (self.folder / "omitted_class" / "report.md").read_text()
+        self.assertIn("The units took 8 min.", report)
         self.assertIn("(omitted_class/unseen.png)", page)
         report = (self.folder / "omitted_class" / "report.md").read_text()
         self.assertIn("Data: mnist 3.0.1, train; counted on test.", report)
@@ -84,8 +101,8 @@ class ResultsPageTest(tf.test.TestCase):
         self.write_units()
         folder = self.folder / "omitted_class"
         one = experiments.read_done(omitted_class, folder)
-        # Three seeds of 90 seconds, of five.
-        self.assertEqual((one.seconds, one.expected_seconds), (270.0, 450.0))
+        # Five seeds of 90 seconds.
+        self.assertEqual((one.seconds, one.expected_seconds), (480.0, 450.0))
         two = dataclasses.replace(
             one,
             seconds=7260.0,
@@ -97,8 +114,8 @@ class ResultsPageTest(tf.test.TestCase):
             self.folder, {"one": "A", "two": "B"}, done
         )
         rows = [" ".join(line.split()) for line in page.splitlines()]
-        self.assertIn("| all but `two` | | | 4 min | 8 min |", rows)
-        self.assertIn("| all | | | 2 h 6 min | 2 h 21 min |", rows)
+        self.assertIn("| all but `two` | | | 8 min | 8 min |", rows)
+        self.assertIn("| all | | | 2 h 9 min | 2 h 21 min |", rows)
         self.assertIn("/two`, then with `--arms=further,else`, too |", page)
 
     def test_another_plan(self):
