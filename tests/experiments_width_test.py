@@ -68,6 +68,15 @@ class DataTest(digits_runs.DigitsTestCase):
         settings = laboratory.Settings(data_dir=str(self.folder))
         with self.assertRaisesRegex(FileNotFoundError, "tfds build cifar100"):
             width_data.groups(settings)
+        for wanted, message in (
+            (["deep-0.2"], "variable TFDS_DATA_DIR.$"),
+            (
+                ["practical-all", "deep-0.2", "theorem-all"],
+                "cifar100.*--arms=practical-all,theorem-all",
+            ),
+        ):
+            with self.assertRaisesRegex(FileNotFoundError, message):
+                width.check(wanted, settings)
 
 
 class BoundsTest(tf.test.TestCase):

@@ -113,7 +113,15 @@ def check(wanted, settings):
         settings: `laboratory.Settings`.
     """
     if any(arm.startswith("deep") for arm in wanted):
-        width_data.check_groups(settings)
+        try:
+            width_data.check_groups(settings)
+        except FileNotFoundError as error:
+            others = [arm for arm in wanted if not arm.startswith("deep")]
+            if not others:
+                raise
+            raise FileNotFoundError(
+                f"{error} Without it go --arms={','.join(others)}."
+            ) from None
 
 
 def run(arm, seed, lab):
