@@ -2,7 +2,9 @@
 
 import pathlib
 import tempfile
+from unittest import mock
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -89,6 +91,38 @@ class MeasuredTest(tf.test.TestCase):
 class LimitsTest(tf.test.TestCase):
     def test_names(self):
         self.assertContainsSubset(stored_targets.NAMES, benchmarks.NAMES)
+
+    def test_memory_of_a_call(self):
+        """Of this process: 64 MB that are held for a while."""
+
+        def call():
+            array = np.ones(8 * 2**20)
+            del array
+
+        memory = processes._memory_of(call)
+        self.assertBetween(memory["added"], 60 * 2**20, 80 * 2**20)
+        self.assertGreater(memory["peak"], memory["added"])
+
+    def test_memory_of_a_gpu(self):
+        held = {"current": 100, "peak": 100}
+
+        def call():
+            held["peak"] = 700
+
+        with (
+            mock.patch.object(
+                tf.config, "list_logical_devices", return_value=["GPU:0"]
+            ),
+            mock.patch.object(
+                tf.config.experimental, "reset_memory_stats"
+            ) as reset,
+            mock.patch.object(
+                tf.config.experimental, "get_memory_info", lambda _: held
+            ),
+        ):
+            memory = processes._memory_of(call)
+        reset.assert_called_once_with("GPU:0")
+        self.assertEqual(memory, {"peak": 700, "added": 600})
 
     def test_a_process_that_fails_is_heard(self):
         with self.assertRaisesRegex(
