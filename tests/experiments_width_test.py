@@ -279,7 +279,15 @@ class FindingsTest(tf.test.TestCase):
             [c.is_sure for c in found.checks[1:]], [False, True] * 2
         )
         self.assertEqual([c.holds for c in found.checks], [True] * 5)
-        # Two points are too few, and no more than without a teacher.
+        self.assertNotIn("the teacher has no part", found.summary)
+        # Less than two points are too few, and less than without a teacher.
+        found = width.find(self.results(10), settings)
+        self.assertEqual(
+            [c.holds for c in found.checks], [True, *[False, False] * 2]
+        )
+        self.assertIn(
+            "+2.00, so that the teacher has no part in it. But", found.summary
+        )
         found = width.find(self.results(19), settings)
         self.assertEqual(
             [c.holds for c in found.checks], [True, *[False, None] * 2]

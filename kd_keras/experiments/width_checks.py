@@ -49,13 +49,16 @@ def summary(practical, theorem):
         labels, _ = comparison.mean_and_spread(
             accuracies(found, "hard", width, RADIUS)
         )
+        verdict = ""
+        if findings.is_above(_part_of_teacher(found, width)) is False:
+            verdict = ", so that the teacher has no part in it"
         text = (
             "In the theorems' form, with fixed output weights and the others "
             f"within {RADIUS} / sqrt(width) of their start, they bring "
             f"{soft:+.2f} (paper, by projected descent, too: "
             f"{PAPER_GAPS[task][width]:+.2f}), and labels that are smoothed as "
-            f"much as these, without a teacher, {smoothed:+.2f}. But labels "
-            f"make {labels:.2f}% there (paper {PAPER_LABELS[task]:.2f})"
+            f"much as these, without a teacher, {smoothed:+.2f}{verdict}. But "
+            f"labels make {labels:.2f}% there (paper {PAPER_LABELS[task]:.2f})"
         )
         if has(found, width, HARD_RADIUS):
             wide, _ = comparison.mean_and_spread(
@@ -119,18 +122,13 @@ def checks(practical, theorem, settings):
                 AT_LEAST,
                 digits=2,
             )
-            smoothed = comparison.paired_difference(
-                *(
-                    accuracies(found, target, width, RADIUS)
-                    for target in ("soft", "smoothed")
-                )
-            )
+            part = _part_of_teacher(found, width)
             yield findings.Check(
                 f"projected, B = {RADIUS}, {name_of(task)}, {width} units: "
                 "the teacher has a part in that, soft labels above labels "
                 "smoothed as much",
-                signed(smoothed),
-                findings.is_above(smoothed),
+                signed(part),
+                findings.is_above(part),
             )
         # What is left of it where hard labels have the radius they ask for.
         if has(found, "4", HARD_RADIUS):
@@ -144,6 +142,16 @@ def checks(practical, theorem, settings):
                 signed(gap),
                 findings.is_above(gap),
             )
+
+
+def _part_of_teacher(found, width):
+    """Points of soft labels above labels that are smoothed as much."""
+    return comparison.paired_difference(
+        *(
+            accuracies(found, target, width, RADIUS)
+            for target in ("soft", "smoothed")
+        )
+    )
 
 
 def of_difficulty(results):
