@@ -100,7 +100,21 @@ class FindingsTest(tf.test.TestCase):
             for arm, values in errors.items()
             for seed, value in enumerate(values)
         }
+        for seed in range(3):
+            results["hard", seed]["teacher_agreement"] = 0.97
+            results["hard", seed]["predictive_kl"] = 0.02 + seed / 1000
+        results["teacher", 0]["predictive_kl"] = 0.0
         found = mnist_table.find(results, experiments.Settings())
+        likeness = {row[0]: row[-2:] for row in found.tables[0].rows}
+        self.assertEqual(
+            likeness["student: labels"],
+            ["97.00 (97.00 to 97.00)", "0.0210 (0.0185 to 0.0235)"],
+        )
+        # Of one seed of three.
+        (of_teacher,) = (
+            row for name, row in likeness.items() if name.startswith("teacher")
+        )
+        self.assertEqual(of_teacher, ["-", "-"])
         holds = {check.claim: check.holds for check in found.checks}
         self.assertEqual(
             [claim for claim, does in holds.items() if not does],

@@ -155,18 +155,18 @@ def _table(by_arm, main, paper, plan):
     )
     return findings.Table(
         "Errors on the test split",
-        ("arm", "paper", "ours", "each seed", "as the teacher, %"),
+        (
+            *("arm", "paper", "ours", "each seed", "as the teacher, %"),
+            "KL from the teacher, nats",
+        ),
         [
             [
                 SAYS[arm],
                 f"{paper[arm]}" if arm in paper else "-",
                 comparison.interval(values),
                 " ".join(map(str, values)),
-                comparison.interval(
-                    [100 * one["teacher_agreement"] for one in by_arm[arm]], 2
-                )
-                if all("teacher_agreement" in one for one in by_arm[arm])
-                else "-",
+                _likeness(by_arm[arm], "teacher_agreement", 100, 2),
+                _likeness(by_arm[arm], "predictive_kl", 1, 4),
             ]
             for arm, values in main.items()
         ],
@@ -175,9 +175,18 @@ def _table(by_arm, main, paper, plan):
         f"{student}, trained for {plan.student.epochs} epochs, and for "
         f"{plan.changing.epochs} where images are masked or jittered anew in "
         "each of them, by labels or by soft targets. Masks and jitter are "
-        "regularizers, which the paper's student has not. The last column: "
-        "test examples of which both say the same class.",
+        "regularizers, which the paper's student has not. The last columns: "
+        "test examples of which both say the same class, and the mean KL "
+        "divergence from the teacher's distribution of a test example to the "
+        "net's, at T = 1; - where the results of some seeds do not have it.",
     )
+
+
+def _likeness(found, key, factor, digits):
+    """How like its teacher an arm is, with its interval."""
+    if not all(key in one for one in found):
+        return "-"
+    return comparison.interval([factor * one[key] for one in found], digits)
 
 
 def _headlines(results, errors):
