@@ -43,7 +43,10 @@ LAYERS = (
         "value_checks",
         "worker_callbacks",
     ),
-    ("arguments", "callbacks", "distiller", "loops", "objective", "together"),
+    (
+        *("arguments", "callbacks", "distiller", "loops", "objective"),
+        *("together", "together_checks"),
+    ),
     ("training",),
     ("benchmarks", "experiments"),
     ("reports",),
