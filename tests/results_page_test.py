@@ -97,7 +97,7 @@ class ResultsPageTest(tf.test.TestCase):
         for name in ("report.md", "unseen.png"):
             self.assertTrue((self.folder / "omitted_class" / name).exists())
 
-    def test_time_without_the_longest(self):
+    def test_time_without_specialists(self):
         self.write_units()
         folder = self.folder / "omitted_class"
         one = experiments.read_done(omitted_class, folder)
@@ -109,14 +109,16 @@ class ResultsPageTest(tf.test.TestCase):
             expected_seconds=8000.0,
             extra_arms=("further", "else"),
         )
-        done = {"one": one, "two": two}
+        done = {"one": one, "specialists": two}
         page = reports.write_results_page(
-            self.folder, {"one": "A", "two": "B"}, done
+            self.folder, {"one": "A", "specialists": "B"}, done
         )
         rows = [" ".join(line.split()) for line in page.splitlines()]
-        self.assertIn("| all but `two` | | | 8 min | 8 min |", rows)
+        self.assertIn("| all but `specialists` | | | 8 min | 8 min |", rows)
         self.assertIn("| all | | | 2 h 9 min | 2 h 21 min |", rows)
-        self.assertIn("/two`, then with `--arms=further,else`, too |", page)
+        self.assertIn(
+            "/specialists`, then with `--arms=further,else`, too |", page
+        )
 
     def test_another_plan(self):
         self.write_units(student_units=(7,))
