@@ -76,6 +76,7 @@ class ResultsPageTest(tf.test.TestCase):
         # Of 5 to 50 3s the mean is below the limit, its interval is not.
         self.assertIn("at most 3.5% | 3.0 (-2.7 to 8.6)% | holds in the", page)
         self.assertIn("abacus, 2 CPU cores, with keras 3.15.1", page)
+        self.assertIn("The longest unit took 5 min.", page)
         marks = page[page.index("## The marks") : page.index("## All numbers")]
         self.assertEqual(marks.count("(`omitted_class`) |"), 1)
         self.assertIn(
@@ -101,6 +102,7 @@ class ResultsPageTest(tf.test.TestCase):
         self.write_units()
         folder = self.folder / "omitted_class"
         one = experiments.read_done(omitted_class, folder)
+        self.assertEqual(one.longest_seconds, 300.0)
         # Five seeds of 90 seconds.
         self.assertEqual((one.seconds, one.expected_seconds), (480.0, 450.0))
         two = dataclasses.replace(

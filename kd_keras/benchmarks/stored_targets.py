@@ -105,33 +105,33 @@ class _Bench:
 
     def reading(self, num_rounds):
         """An epoch of training to reading its data without a student."""
-        stored = self._stored(self._store())
-        student = self._compiled(self._mlp((800, 800), seed=1))
-
-        plain = self._plain()
-        return rounds.compare(
+        return self._reading(
             "a plain epoch of the MLP / reading it with its targets",
-            lambda: student.fit(plain, verbose=0, shuffle=False),
-            lambda: _read(stored),
-            limit=">= 10",
-            num_rounds=num_rounds,
+            self._compiled(self._mlp((800, 800), seed=1)),
+            self._plain(),
+            self._stored(self._store()),
+            ">= 10",
+            num_rounds,
         )
 
     def reading_default(self, num_rounds):
         """The same of the programs' default student and batches."""
         default = training.DistillConfig()
         student = self._mlp(_units(default.student_model), seed=1)
-        strategy = tf.distribute.get_strategy()
-        many = fitting.steps_per_execution(student, strategy)
         stored = self._stored(self._store(), default.batch_size)
-        distiller = workloads.compiled(Distiller(student=student), many)
-        return rounds.compare(
+        return self._reading(
             "an epoch of the programs' default student / reading it with its "
             "targets",
-            lambda: distiller.fit(stored, verbose=0, shuffle=False),
-            lambda: _read(stored),
-            limit=">= 1",
-            num_rounds=num_rounds,
+            workloads.compiled(
+                Distiller(student=student),
+                fitting.steps_per_execution(
+                    student, tf.distribute.get_strategy()
+                ),
+            ),
+            stored,
+            stored,
+            ">= 1",
+            num_rounds,
         )
 
     def reading_shifted(self, num_rounds):
@@ -143,12 +143,21 @@ class _Bench:
             epoch=0,
             augment=datasets.random_shift(2),
         )
-        student = self._compiled(self._mlp((800, 800), seed=1))
-        return rounds.compare(
+        return self._reading(
             "a plain epoch of the MLP on shifted images / reading these",
-            lambda: student.fit(shifted, verbose=0, shuffle=False),
-            lambda: _read(shifted),
-            limit=">= 1",
+            self._compiled(self._mlp((800, 800), seed=1)),
+            shifted,
+            shifted,
+            ">= 1",
+            num_rounds,
+        )
+
+    def _reading(self, name, model, trained_on, read, limit, num_rounds):
+        return rounds.compare(
+            name,
+            lambda: model.fit(trained_on, verbose=0, shuffle=False),
+            lambda: _read(read),
+            limit=limit,
             num_rounds=num_rounds,
         )
 

@@ -107,6 +107,7 @@ class Done:
             from another experiment.
         expected_seconds: What those of all seeds take, by the median over the
             seeds of each arm that has any.
+        longest_seconds: What the longest of its units took.
         extra_arms: Arms that are there though a run leaves them out where
             they are not named.
         machine: On what, as text; several in order of their names.
@@ -118,6 +119,7 @@ class Done:
     found: findings.Findings
     seconds: float
     expected_seconds: float
+    longest_seconds: float
     extra_arms: tuple[str, ...]
     machine: str
     versions: dict[str, str]
@@ -159,6 +161,7 @@ def read_done(experiment, folder):
         _find(experiment, results, laboratory.Settings()),
         sum(result["seconds"] for result in each),
         experiment.NUM_SEEDS * sum(map(statistics.median, of_arms.values())),
+        max(result["seconds"] for result in each),
         tuple(arm for arm in extra if arm in of_arms),
         ", ".join(sorted({result["machine"] for result in each})),
         each[0]["versions"],

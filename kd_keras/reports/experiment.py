@@ -229,6 +229,7 @@ def write_results_page(folder, titles, done):
         commands_table(done, folder),
         "",
     ]
+    longest = max(of.longest_seconds for of in done.values())
     machines = sorted({of.machine for of in done.values()})
     versions = next(iter(done.values())).versions
     lines += [
@@ -237,8 +238,8 @@ def write_results_page(folder, titles, done):
         + ". Teachers are trained once for all experiments, and counted where "
         "they were trained. Some units were timed beside other work of the "
         "machine, or while they were halted: times are upper bounds; those of "
-        "all seeds are taken from the median over the seeds of each arm. No "
-        "unit takes an hour. What a command finds done in its directory it "
+        "all seeds are taken from the median over the seeds of each arm. The "
+        f"longest unit took {_hours(longest)}. What a command finds done in its directory it "
         "leaves as it is; to make results anew, give it another one.",
         "",
     ]
