@@ -156,7 +156,18 @@ class BatchTest(tf.test.TestCase, parameterized.TestCase):
         )
         (plain, _), *_ = batches(examples(), 12)
         self.assertAllClose(images, plain[:, :, ::-1])
-        self.assertLen(calls, 1)
+        self.assertLen(calls, 2)  # Traced to be checked, and to be used.
+
+    def test_a_batch_cannot_be_replayed(self):
+        def same(image, seed):
+            return image
+
+        same.of_batch = lambda images, seeds: (
+            images
+            + tf.cast(tf.random.uniform([], maxval=2, dtype=tf.int32), tf.uint8)
+        )
+        with self.assertRaisesRegex(ValueError, "must be replayable"):
+            batches(examples(), 12, augment=same, augment_seed=0, epoch=0)
 
 
 class PhiloxTest(tf.test.TestCase, parameterized.TestCase):

@@ -157,7 +157,16 @@ def check_augmentation(augment, image_spec):
     traced = tf.function(augment).get_concrete_function(
         image_spec, tf.TensorSpec([2], tf.int32)
     )
-    kinds = keras_hooks.stateful_operations(traced)
+    kinds = list(keras_hooks.stateful_operations(traced))
+    if hasattr(augment, "of_batch"):
+        of_batch = tf.function(augment.of_batch).get_concrete_function(
+            tf.TensorSpec(
+                tf.TensorShape([None]).concatenate(image_spec.shape),
+                image_spec.dtype,
+            ),
+            tf.TensorSpec([None, 2], tf.int32),
+        )
+        kinds += keras_hooks.stateful_operations(of_batch)
     if kinds:
         raise ValueError(
             'Argument "augment" must be replayable: what it gives may follow '

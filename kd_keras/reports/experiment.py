@@ -239,7 +239,8 @@ def write_results_page(folder, titles, done):
         "they were trained. Some units were timed beside other work of the "
         "machine, or while they were halted: times are upper bounds; those of "
         "all seeds are taken from the median over the seeds of each arm. The "
-        f"longest unit took {_hours(longest)}. What a command finds done in its directory it "
+        f"longest unit took {_hours(longest)}. What a command finds done in "
+        "its directory it "
         "leaves as it is; to make results anew, give it another one.",
         "",
     ]
